@@ -1,0 +1,6 @@
+"""What the tests of the mp packages share; the fixtures are in ``plugin``."""
+
+from mp_testing.leaks import allow_fd as allow_fd, allow_pid as allow_pid
+from mp_testing.plugin import StartMethod as StartMethod
+
+__all__ = ("StartMethod", "allow_fd", "allow_pid")
