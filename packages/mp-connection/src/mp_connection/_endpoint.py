@@ -1,0 +1,210 @@
+"""What every connection has, whatever it carries: a descriptor, directions, `poll`."""
+
+from __future__ import annotations
+
+import os
+import time
+from errno import EBADF
+
+from mp_connection._channel import SLICE_SECONDS, PacketChannel, poller
+from mp_connection.errors import ChannelClosedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Any, NoReturn, Self
+
+    from mp_connection._allowing import AllowList
+
+#: The sockets of all connections that are alive.  When a connection in a reference
+#: cycle is collected, its socket would be finalized first and warn that nobody closed
+#: it; being referred to from here, it waits for the connection's finalizer.  The value
+#: is the list that `wait` remembers with it.
+sockets: dict[object, Any] = {}
+if hasattr(os, "register_at_fork"):
+    # Nothing is to be done at a fork.  But what is registered there outlives all
+    # modules, and the same warnings would come at the end of the interpreter.
+    os.register_at_fork(after_in_child=sockets.__len__)
+
+#: What closes the channel of a connection that tasks of an event loop may wait for: the
+#: loop must let go of the descriptor first.  Empty unless a program uses such loops.
+closers: list[Callable[[Any], object]] = []
+
+
+class _Refusal:
+    """Stands for a method of a socket that may not be used yet, or not any more.
+
+    The connection then takes the path through its channel.
+    """
+
+    def __call__(self, *_: object) -> NoReturn:
+        raise OSError(EBADF, "refused")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise OSError(EBADF, "refused")
+
+
+REFUSAL = _Refusal()
+
+
+class Endpoint:
+    """One end of a connection; see `Connection`, which it is the base of."""
+
+    __slots__ = (
+        "__weakref__",
+        "_allow",  # set where there is a list: see `_allowing`
+        "_channel",
+        "_fileno",
+        "_kept",
+        "_packets",
+        "_pollers",
+        "_readable",
+        "_send",
+        "_sendmsg",
+        "_writable",
+    )
+
+    _allow: AllowList
+
+    def _open(self, sock: _socket.socket, readable: bool, writable: bool) -> None:
+        self._channel = channel = PacketChannel(sock, True)
+        sockets[sock] = None
+        self._readable = readable
+        self._writable = writable
+        self._pollers: list[Callable[[float | None], list[tuple[int, int]]]] = []
+        self._kept = channel.kept
+        self._fileno = sock.fileno
+        # The common case calls the system at once: direction and state are checked by
+        # what stands in these slots.  They are filled at the first use, as an end is
+        # often made for another process.
+        self._packets: Iterable[Any] = REFUSAL
+        self._send: Any = REFUSAL
+        self._sendmsg: Any = REFUSAL
+
+    @classmethod
+    def _adopt(cls, sock: _socket.socket, readable: bool, writable: bool) -> Self:
+        """The connection over a packet socket that is known to be one."""
+        self = cls.__new__(cls)
+        self._open(sock, readable, writable)
+        return self
+
+    def fileno(self) -> int:
+        """The descriptor.
+
+        Raises:
+            ChannelClosedError: the connection is closed.
+        """
+        fd = self._fileno()
+        return fd if fd != -1 else self._refuse("closed")
+
+    def close(self) -> None:
+        """Close the connection, as dropping the last reference to it does.
+
+        A second call does nothing.  The far end sees end-of-file once every process
+        that holds this end has closed it.
+        """
+        self._packets = self._send = self._sendmsg = REFUSAL
+        for close in closers:
+            close(self._channel)
+        sockets.pop(self._channel.sock, None)
+        self._channel.close()
+        self._pollers.clear()
+
+    # At the end of the interpreter the global name may be gone before the class.
+    def __del__(self, forget: Callable[..., object] = sockets.pop) -> None:
+        if hasattr(self, "_channel"):
+            forget(self._channel.sock, None)
+            self._channel.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._fileno() == -1
+
+    @property
+    def readable(self) -> bool:
+        """Whether messages can be received."""
+        return self._readable
+
+    @property
+    def writable(self) -> bool:
+        """Whether messages can be sent."""
+        return self._writable
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = "closed" if self.closed else f"fd {self._fileno()}"
+        return f"<{type(self).__module__}.{type(self).__qualname__} {where}>"
+
+    @staticmethod
+    def _refuse(state: str) -> NoReturn:
+        raise ChannelClosedError(EBADF, f"the connection is {state}")
+
+    def _check_readable(self) -> None:
+        if self._fileno() == -1:
+            self._refuse("closed")
+        if not self._readable:
+            self._refuse("not readable")
+
+    def _check_writable(self) -> None:
+        if self._fileno() == -1:
+            self._refuse("closed")
+        if not self._writable:
+            self._refuse("not writable")
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Whether there is something to receive; end-of-file counts.
+
+        With several readers, another one may be faster all the same.
+
+        Args:
+            timeout: seconds to wait for it; None waits for ever, a negative one not at
+                all.
+
+        Raises:
+            ChannelClosedError: the connection is closed or not readable (an OSError).
+        """
+        # A poll object serves one thread at a time: each takes one of its own.
+        try:
+            poll = self._pollers.pop()
+        except IndexError:
+            poll = poller(self.fileno())
+        if timeout == 0 or self._kept:
+            events = poll(0)
+        else:
+            events = self._poll_until(poll, timeout)
+        self._pollers.append(poll)
+        # Only now: a number that another thread closed meanwhile may stand for
+        # something else already.
+        if self._fileno() == -1 or not self._readable:
+            self._check_readable()
+        return bool(events) or bool(self._kept and self._channel.pending)
+
+    def _poll_until(
+        self,
+        poll: Callable[[float | None], list[tuple[int, int]]],
+        timeout: float | None,
+    ) -> list[tuple[int, int]]:
+        self._check_readable()
+        seconds = SLICE_SECONDS
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            if deadline is not None:
+                seconds = min(max(0.0, deadline - time.monotonic()), SLICE_SECONDS)
+            events = poll(seconds * 1000)
+            if events or self._kept or self._fileno() == -1:
+                return events
+            if deadline is not None and time.monotonic() >= deadline:
+                return events

@@ -1,0 +1,140 @@
+"""A large message that is handed over, whether or not somebody receives it now.
+
+It goes over a pair of its own, as any large message on a channel that is shared.  When
+nobody takes what was sent of it, the rest goes to a file without a name, whose
+descriptor follows on the pair: then the sender need not wait, and may end.
+"""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
+
+import _socket
+import os
+import select
+
+from mp_connection import _framing as framing
+from mp_connection._framing import Head
+from mp_connection._packets_linux import (
+    DONTWAIT,
+    forget_private,
+    fragment_size,
+    load_handles,
+    private_pair,
+    send_packet,
+)
+from mp_connection._padding import padding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from typing_extensions import Buffer
+
+    from mp_connection._framing import Message
+
+#: The kernel takes what it allows, which is twice what it gives unasked.
+_MUCH = 1 << 30
+
+
+class Handover:
+    """One message on its way.
+
+    Args:
+        message: what to send; its buffers are used where they lie.
+        step: the length of the announcement is one more than a multiple of it.
+        make_file: returns a descriptor of an empty file.
+
+    Raises:
+        BlockingIOError: too many descriptors are in flight.
+        OSError: there are no descriptors left.
+    """
+
+    __slots__ = ("_left", "_make_file", "_mine", "_packets", "_theirs", "announcement")
+
+    def __init__(
+        self, message: Message, step: int, make_file: Callable[[], int]
+    ) -> None:
+        self._make_file = make_file
+        self._mine, self._theirs = private_pair()
+        self._left: Sequence[Buffer] = ()  # a packet that found no room
+        self._packets = framing.fragment_packets(
+            message, framing.PRIVATE, fragment_size(self._mine)
+        )
+        head = Head.of(message, framing.PRIVATE).encode()
+        #: The buffers of the packet that tells of the message, and goes first.
+        self.announcement: list[Buffer] = [head, padding(len(head), step)]
+        try:
+            load_handles(self._mine, self._packets, message, 0)
+        except BaseException:
+            self.close()
+            raise
+
+    def announce(self, writer: _socket.socket) -> None:
+        """Send the announcement.
+
+        Raises:
+            BlockingIOError: there is no room, or too much is in flight.
+            BrokenPipeError: the far end is closed.
+        """
+        send_packet(writer, self.announcement, [self._theirs.fileno()], DONTWAIT)
+        forget_private(self._theirs)
+
+    def send(self, seconds: float) -> bool:
+        """Send the message while it is taken; whether that was all.
+
+        Args:
+            seconds: how long to wait for the receiver to take some.
+
+        Raises:
+            BrokenPipeError: the receiver is dead, or gave up.
+        """
+        while self._left or self._next():
+            try:
+                send_packet(self._mine, self._left, (), DONTWAIT)
+                self._left = ()
+            except BlockingIOError:
+                if not self._wait(seconds):
+                    return False
+        return True
+
+    def _next(self) -> bool:
+        for buffers, _ in self._packets:
+            self._left = buffers
+            return True
+        return False
+
+    def _wait(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._mine, select.POLLOUT)
+        return bool(poll.poll(seconds * 1000))
+
+    def leave(self) -> None:
+        """Put the rest into a file, for whoever receives the message.
+
+        Raises:
+            BrokenPipeError: the receiver is dead, or gave up.
+            BlockingIOError: too many descriptors are in flight.
+            OSError: there is no memory or no descriptor left.
+        """
+        file = self._make_file()
+        try:
+            while self._left or self._next():
+                for buffer in self._left:
+                    with memoryview(buffer) as view:
+                        done = 0
+                        while done < len(view):
+                            done += os.write(file, view[done:])
+                self._left = ()
+            # So that there is room for one more packet, though nobody has read.
+            self._mine.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _MUCH)
+            send_packet(self._mine, [b"\0"], [file], DONTWAIT)
+        finally:
+            os.close(file)
+
+    def close(self) -> None:
+        """Close what is open.  A message that is not through is lost."""
+        forget_private(self._mine)
+        forget_private(self._theirs)

@@ -1,0 +1,213 @@
+"""What both directions of a byte stream share: the descriptor, locks, waiting."""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
+
+import _socket
+import _thread
+import errno
+import os
+import time
+import weakref
+from array import array
+
+from mp_connection._channel import SLICE_SECONDS, keeping, slice_reads, slice_writes
+from mp_connection._descriptor_posix import poll_one
+from mp_connection._stream_framing import FrameReader
+from mp_connection.errors import ChannelClosedError
+from mp_connection.lifecycle import after_fork
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mp_connection._channel import Received
+    from mp_connection._descriptor_posix import Stream
+    from mp_connection._outgoing_posix import Outgoing
+
+_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
+
+_ends: weakref.WeakSet[StreamEnd] = weakref.WeakSet()
+_preparing = _thread.allocate_lock()
+
+
+def closed_error() -> ChannelClosedError:
+    """The error of an operation on a channel that this process has closed."""
+    return ChannelClosedError(errno.EBADF, "the connection is closed")
+
+
+def deadline_error() -> BlockingIOError:
+    """The error of a call whose deadline passed."""
+    return BlockingIOError(errno.EAGAIN, "the deadline passed")
+
+
+class StreamEnd:
+    """One end of a byte stream; see `StreamChannel`, which it is a part of."""
+
+    __slots__ = (
+        "__weakref__",
+        "_carries",
+        "_control",
+        "_lost",
+        "_prepared",
+        "_reader",
+        "_reading",
+        "_rest",
+        "_writing",
+        "bulky",
+        "kept",
+        "own",
+        "sock",
+    )
+
+    def __init__(self, sock: Stream, own: bool = False) -> None:
+        self.sock = sock
+        self.own = own and sys.platform == "linux"
+        self.bulky = False
+        self.kept: list[Received | None] = []
+        self._carries = (
+            isinstance(sock, _socket.socket) and sock.family == _socket.AF_UNIX
+        )
+        self._control: list[tuple[int, int, bytes]] = []  # of the message under way
+        self._lost = False
+        #: A message that has left in part.
+        self._rest: Outgoing | None = None
+        self._prepared = False
+
+    def _prepare(self) -> None:
+        """Before the first message: what an end made for another process needs not."""
+        with _preparing:
+            if not self._prepared:
+                if self.own:
+                    self._slice()
+                self._reader = FrameReader()
+                self._renew_locks()
+                _ends.add(self)
+                self._prepared = True
+
+    def _renew_locks(self) -> None:
+        self._reading = _thread.allocate_lock()
+        self._writing = _thread.allocate_lock()
+
+    @property
+    def carries_handles(self) -> bool:
+        """Whether descriptors can travel over this stream."""
+        return self._carries
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a thread is receiving right now."""
+        return self._prepared and self._reading.locked()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no message stands half-way, in either direction."""
+        if not self._prepared:
+            return True
+        return not (self._reader.started or self._rest is not None or self.kept)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a whole message is here that no `poll` of the descriptor shows."""
+        return bool(self.kept)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether bytes of a lower layer wait for room (see `TlsChannel`)."""
+        return False
+
+    @property
+    def buffered(self) -> bool:
+        """Whether a lower layer holds what no `poll` of the descriptor shows."""
+        return False
+
+    def open(self) -> bool:
+        """Go on with what precedes all messages, without waiting; whether it is over.
+
+        Raises:
+            AuthenticationError: it failed.
+        """
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor, or -1 when closed."""
+        return self.sock.fileno()
+
+    def close(self) -> None:
+        """Close the descriptor.  A second call does nothing.
+
+        A call that waits in another thread ends within `SLICE_SECONDS`, with
+        `ChannelClosedError`; but not one that waits for room in a full pipe.
+        """
+        self.sock.close()
+        self._drop()
+
+    def detach(self) -> int:
+        """Give the descriptor to the caller; the channel is closed."""
+        fd = self.sock.detach()
+        self._drop()
+        return fd
+
+    def _drop(self) -> None:
+        if self.kept:
+            self.kept.clear()
+            keeping.discard(self)
+        self._rest = None
+        if self._control:
+            self._close_handles()
+
+    def _close_handles(self) -> None:
+        control, self._control, self._lost = self._control, [], False
+        for fd in handles_of(control):
+            os.close(fd)
+
+    def _slice(self) -> None:
+        assert isinstance(self.sock, _socket.socket)
+        try:
+            slice_reads(self.sock)
+            slice_writes(self.sock)
+        except OSError:
+            if self.sock.fileno() == -1:
+                raise closed_error() from None
+            raise
+
+    def _wait(self, event: int, deadline: float | None) -> None:
+        """Wait until it is worth another attempt.
+
+        Raises:
+            BlockingIOError: the deadline has passed.
+            ChannelClosedError: the channel is closed.
+        """
+        seconds = SLICE_SECONDS
+        if deadline is not None:
+            seconds = min(deadline - time.monotonic(), SLICE_SECONDS)
+            if seconds <= 0:
+                raise deadline_error() from None
+        fd = self.sock.fileno()
+        if fd == -1:
+            raise closed_error() from None
+        # Where a slice of the kernel's is over this asks once more, which does no harm.
+        poll_one(fd, event, seconds)
+
+
+def handles_of(control: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    """The descriptors in what `recvmsg` returned beside the bytes."""
+    fds = array("i")
+    for level, kind, data in control:
+        if (level, kind) == _RIGHTS:
+            fds.frombytes(data[: len(data) // fds.itemsize * fds.itemsize])
+    return fds.tolist()
+
+
+def _in_forked_child() -> None:
+    # A thread of the parent's may have held a lock at the fork.
+    global _preparing
+    _preparing = _thread.allocate_lock()
+    for end in list(_ends):
+        end._renew_locks()
+
+
+after_fork(_in_forked_child)

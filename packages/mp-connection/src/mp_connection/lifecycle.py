@@ -1,0 +1,183 @@
+"""What happens at exit and around fork, and what a new process is told.
+
+Every layer registers here what it owns; nothing here knows the layers.
+
+- `at_exit`: run when this process ends, in the main process and in children alike.
+- `close_after_fork`: descriptors that a forked child must not keep.
+- `after_fork`: anything else a forked child has to do first.
+- `Provider`: state that a layer hands to the children it does not fork.
+
+A forked child inherits exit callbacks only where that was asked for, and nothing that
+is to be closed.  The hooks run in every child of ``os.fork``, whoever called it.
+
+Any thread may call these functions at any time, also while another thread forks: the
+registries change in single steps of the interpreter, so that a child never finds one
+half changed, and no lock is needed that a child could find held.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from _weakref import ref
+from itertools import count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    class Closeable(Protocol):
+        """Anything that can be closed and weakly referred to."""
+
+        def close(self) -> None: ...
+
+
+__all__ = (
+    "Provider",
+    "after_fork",
+    "at_exit",
+    "captured_state",
+    "close_after_fork",
+    "run_exit_callbacks",
+)
+
+#: priority, callback, whether forked children keep it
+_exit_callbacks: dict[int, tuple[int, Callable[[], object], bool]] = {}
+_keys = count()
+_fork_callbacks: list[Callable[[], object]] = []
+_not_for_children: dict[int, ref[Closeable]] = {}
+_providers: dict[str, Provider] = {}
+
+
+def at_exit(
+    callback: Callable[[], object], priority: int = 0, forked: bool = False
+) -> Callable[[], None]:
+    """Call *callback* once when this process ends.
+
+    Args:
+        callback: takes nothing; an exception of its own is printed, not raised.
+        priority: higher ones run first; of equals, the one registered last.
+        forked: forked children call it at their end too.
+
+    Returns:
+        A function that cancels the registration, any number of times.
+    """
+    key = next(_keys)
+    _exit_callbacks[key] = priority, callback, forked
+
+    def cancel() -> None:
+        _exit_callbacks.pop(key, None)
+
+    return cancel
+
+
+def run_exit_callbacks() -> None:
+    """Run and forget what `at_exit` was given; also what comes in meanwhile.
+
+    An exception, KeyboardInterrupt included, ends the callback that it comes from, is
+    printed, and leaves the other callbacks alone.
+    """
+    while waiting := list(_exit_callbacks.items()):
+        key, (_, callback, _) = max(waiting, key=lambda item: (item[1][0], item[0]))
+        if _exit_callbacks.pop(key, None) is not None:
+            _call(callback)
+
+
+def _call(callback: Callable[[], object]) -> None:
+    try:
+        callback()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+
+
+def after_fork(callback: Callable[[], object]) -> None:
+    """Call *callback* first thing in every forked child, in order of registration.
+
+    Descriptors of `close_after_fork` are closed already.  An exception is printed, and
+    the next callback runs.
+
+    Args:
+        callback: takes nothing; kept for ever.
+    """
+    _fork_callbacks.append(callback)
+
+
+def close_after_fork(owner: Closeable) -> None:
+    """Close *owner*'s descriptors in forked children, as long as it lives here.
+
+    Args:
+        owner: anything with ``close``, which is called in the child; only referred to
+            weakly.
+    """
+    key = id(owner)
+
+    def forget(gone: ref[Closeable]) -> None:
+        if _not_for_children.get(key) is gone:
+            del _not_for_children[key]
+
+    _not_for_children[key] = ref(owner, forget)
+
+
+class Provider:
+    """State of a layer that spawned and forkserver children begin with.
+
+    Args:
+        name: unique; registering another provider under it replaces the first.
+        capture: returns the state, picklable for a message, or None for nothing; called
+            for each new child, by the thread that starts it.
+        restore: called with the state in the child, before the main module is
+            imported.  Importable by its module and name.
+        ahead: whether a fork server begins with it as well, before it imports anything
+            for its children, which restore theirs again.
+    """
+
+    __slots__ = ("ahead", "capture", "name", "restore")
+
+    def __init__(
+        self,
+        name: str,
+        capture: Callable[[], object],
+        restore: Callable[[object], object],
+        ahead: bool = False,
+    ) -> None:
+        self.name: str = name
+        self.capture: Callable[[], object] = capture
+        self.restore: Callable[[object], object] = restore
+        self.ahead: bool = ahead
+        _providers[name] = self
+
+
+def captured_state(
+    ahead: bool = False,
+) -> list[tuple[Callable[[object], object], object]]:
+    """What a new child is to be told: functions to call there, with their argument.
+
+    Args:
+        ahead: only what a fork server is told.
+
+    Raises:
+        Exception: whatever a provider's ``capture`` raises.
+    """
+    providers = [p for p in list(_providers.values()) if p.ahead or not ahead]
+    captured = [(p.restore, p.capture()) for p in providers]
+    return [(restore, state) for restore, state in captured if state is not None]
+
+
+def _in_forked_child() -> None:
+    for key, (_, _, forked) in list(_exit_callbacks.items()):
+        if not forked:
+            _exit_callbacks.pop(key, None)
+    for reference in list(_not_for_children.values()):
+        owner = reference()
+        if owner is not None:
+            _call(owner.close)
+    _not_for_children.clear()
+    for callback in list(_fork_callbacks):
+        _call(callback)
+
+
+atexit.register(run_exit_callbacks)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
