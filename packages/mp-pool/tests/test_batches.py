@@ -1,0 +1,151 @@
+"""Short tasks travel together, which nobody but a clock may notice."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mp_pool_insides as insides
+import mp_pool_targets as targets
+import pytest
+
+from mp_pool import AsyncResult, Pool, WorkerDiedError
+from mp_pool._foreman import Foreman
+
+assert sys.platform == "linux"
+
+MakePool = Callable[..., Pool]
+
+WAIT = 20  # seconds after which a test has failed
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of batches that are sent; every worker counts as quick."""
+    sizes: list[int] = []
+    send = Foreman._send_batch
+
+    def note(self: Foreman, lane: Any, chunks: list[Any]) -> None:
+        if len(chunks) > 1:
+            sizes.append(len(chunks))
+        send(self, lane, chunks)
+
+    monkeypatch.setattr(Foreman, "_send_batch", note)
+    monkeypatch.setattr("mp_pool._lane.Lane.pace", lambda _: 100)
+    return sizes
+
+
+def submit(pool: Pool, function: Any, items: list[Any]) -> list[AsyncResult[Any]]:
+    return [pool.apply_async(function, item) for item in items]
+
+
+def test_short_tasks_travel_together(pool: Pool, batches: list[int]) -> None:
+    squares = [i * i for i in range(2000)]
+    assert pool.map(targets.square, range(2000), 1) == squares
+    assert max(batches) == 16
+    assert sum(batches) > 1000
+    assert list(pool.imap(targets.square, range(2000))) == squares
+    results = submit(pool, targets.square, [(i,) for i in range(2000)])
+    assert [result.get(WAIT) for result in results] == squares
+
+
+def test_pace_is_found_out(pool: Pool) -> None:
+    """Without the help of a fixture: by how long tasks took."""
+    pool.map(targets.square, range(3000), 1)
+    lanes = list(insides.manager_of(pool)._fleet)
+    assert any(lane.batch for lane in lanes)
+    pool.map(targets.nap, [0.01] * 30, 1)
+    assert {lane.pace() for lane in lanes} == {1}
+
+
+@pytest.mark.parametrize("place", [0, 3, 40, 99])
+def test_nothing_waits_for_a_long_task(
+    pool: Pool, batches: list[int], tmp_path: Path, place: int
+) -> None:
+    """Neither what was done before it in its batch, nor what comes behind it."""
+    go, ran = str(tmp_path / "go"), tmp_path / "ran"
+    blockers = submit(pool, targets.nap, [(0.05,)] * 2)
+    items: list[Any] = [(str(ran),)] * 100
+    results = submit(pool, targets.write, items[:place])
+    long = pool.apply_async(targets.wait_for, (go,))
+    results += submit(pool, targets.write, items[place:])
+    for result in [*blockers, *results]:
+        result.get(WAIT)
+    assert not long.ready()
+    assert ran.read_text() == "x" * 100
+    Path(go).touch()
+    assert long.get(WAIT)
+    assert batches
+
+
+def test_two_long_tasks_in_a_batch(
+    pool: Pool, batches: list[int], tmp_path: Path
+) -> None:
+    """Each of them revokes what is behind it; all of them come to run."""
+    go = str(tmp_path / "go")
+    first = submit(pool, targets.nap, [(0.05,)] * 2)
+    half = submit(pool, targets.square, [(i,) for i in range(20)])
+    long = submit(pool, targets.announce_and_wait, [(go + ".begun", go)])
+    half += submit(pool, targets.square, [(i,) for i in range(20)])
+    long += submit(pool, targets.touch_and_return, [(go,)])
+    for result in [*first, *half, *long]:
+        result.get(WAIT)
+    assert batches
+
+
+def test_death_in_a_batch_takes_one_task(
+    pool: Pool, batches: list[int], tmp_path: Path
+) -> None:
+    blockers = submit(pool, targets.nap, [(0.05,)] * 2)
+    ran = tmp_path / "ran"
+    results = submit(
+        pool, targets.write_and_die_at, [((i, 37, str(ran)),) for i in range(100)]
+    )
+    for number, result in enumerate(results):
+        if number == 37:
+            with pytest.raises(WorkerDiedError):
+                result.get(WAIT)
+        else:
+            assert result.get(WAIT) == number
+    for blocker in blockers:
+        blocker.get(WAIT)
+    assert ran.read_text() == "x" * 100
+    assert batches
+
+
+def test_failures_in_a_batch_are_their_own(pool: Pool, batches: list[int]) -> None:
+    results = submit(pool, targets.fail_odd, [(i,) for i in range(300)])
+    bad = submit(pool, targets.make_unpicklable, [()] * 3)
+    large = submit(pool, targets.blob, [(70_000,)] * 3)
+    for number, result in enumerate(results):
+        if number % 2:
+            with pytest.raises(ValueError, match=str(number)):
+                result.get(WAIT)
+        else:
+            assert result.get(WAIT) == number
+    for result in bad:
+        result.wait(WAIT)
+        assert not result.successful()
+    assert [len(result.get(WAIT)) for result in large] == [70_000] * 3
+    assert batches
+
+
+def test_one_worker_needs_no_batches(make_pool: MakePool, batches: list[int]) -> None:
+    """It keeps the order, whatever is taken back."""
+    pool = make_pool(1)
+    assert pool.map(targets.square, range(100), 1) == [i * i for i in range(100)]
+    assert not batches
+
+
+def test_cancelling_in_batches(pool: Pool, batches: list[int], tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    for _ in range(10):
+        results = submit(pool, targets.write, [(str(ran),)] * 60)
+        for result in results[::7]:
+            result.cancel()
+        for number, result in enumerate(results):
+            result.wait(WAIT)
+            assert result.successful() or number % 7 == 0
+    assert pool.map(targets.square, range(50), 1) == [i * i for i in range(50)]
