@@ -1,0 +1,201 @@
+"""The interface of the standard `multiprocessing`, put together from the layers.
+
+``import mp_multiprocessing as mp`` gives what is there so far: pipes, processes, pools,
+locks, semaphores, conditions, events, barriers, queues, shared values and arrays,
+managers and contexts.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from mp_connection import (
+    AuthenticationError as AuthenticationError,
+    BufferTooShort as BufferTooShort,
+    Connection as Connection,
+    Pipe as Pipe,
+    ProcessError as ProcessError,
+    TimeoutError as TimeoutError,
+    get_logger as get_logger,
+    log_to_stderr as log_to_stderr,
+)
+from mp_multiprocessing import context as _context, reduction as _reduction
+from mp_multiprocessing._dropin import install as install
+from mp_multiprocessing._layers import needed as _needed
+from mp_multiprocessing._version import __version__ as __version__
+from mp_process import (
+    Process as Process,
+    active_children as active_children,
+    cpu_count as cpu_count,
+    current_process as current_process,
+    freeze_support as freeze_support,
+    get_all_start_methods as get_all_start_methods,
+    get_start_method as get_start_method,
+    parent_process as parent_process,
+    set_executable as set_executable,
+    set_forkserver_preload as set_forkserver_preload,
+    set_start_method as set_start_method,
+)
+from mp_process.context import Method as Method
+from mp_sync import (
+    Barrier as Barrier,
+    BoundedSemaphore as BoundedSemaphore,
+    Condition as Condition,
+    Event as Event,
+    JoinableQueue as JoinableQueue,
+    Lock as Lock,
+    Queue as Queue,
+    RLock as RLock,
+    Semaphore as Semaphore,
+    SimpleQueue as SimpleQueue,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mp_managers import SyncManager
+    from mp_multiprocessing import (
+        connection as connection,
+        context as context,
+        dummy as dummy,
+        forkserver as forkserver,
+        heap as heap,
+        managers as managers,
+        pool as pool,
+        process as process,
+        queues as queues,
+        reduction as reduction,
+        resource_sharer as resource_sharer,
+        resource_tracker as resource_tracker,
+        shared_memory as shared_memory,
+        sharedctypes as sharedctypes,
+        spawn as spawn,
+        synchronize as synchronize,
+        util as util,
+    )
+    from mp_pool import Pool as Pool
+    from mp_sharedctypes import (
+        Array as Array,
+        RawArray as RawArray,
+        RawValue as RawValue,
+        Value as Value,
+    )
+
+_default_context = _context._default_context
+
+#: Modules that are imported when somebody asks for the attribute: programs do that
+#: without importing them, as whatever else they import has done so.
+_MODULES = {
+    "connection",
+    "dummy",
+    "forkserver",
+    "heap",
+    "managers",
+    "pool",
+    "process",
+    "queues",
+    "reduction",
+    "resource_sharer",
+    "resource_tracker",
+    "shared_memory",
+    "sharedctypes",
+    "spawn",
+    "synchronize",
+    "util",
+}
+
+#: What comes from layers that are imported when somebody asks for it.
+_LATER = {
+    "Array": "mp_sharedctypes",
+    "Pool": "mp_pool",
+    "RawArray": "mp_sharedctypes",
+    "RawValue": "mp_sharedctypes",
+    "Value": "mp_sharedctypes",
+}
+
+
+if not TYPE_CHECKING:  # which would take every name for one of this module
+
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        module = _LATER.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        with _needed(module.replace("_", "-"), name):
+            value: object = getattr(import_module(module), name)
+        globals()[name] = value
+        return value
+
+
+def Manager() -> SyncManager:
+    """A manager, started by the default context; see `mp_managers.SyncManager`.
+
+    Raises:
+        ModuleNotFoundError: mp-managers is not installed.
+        OSError: the system has no more processes or descriptors.
+    """
+    return _default_context.Manager()
+
+
+def get_context(method: Method | None = None) -> _context.BaseContext:
+    """The context of a start method; for None, the default one.
+
+    Raises:
+        ValueError: there is no such method on this platform.
+    """
+    return _default_context.get_context(method)
+
+
+def allow_connection_pickling() -> None:
+    """Do nothing: connections and sockets can always be sent."""
+
+
+# `reduction`, by the name that contexts have it under.
+reducer = _reduction
+
+# Of no use to anybody else.
+del TYPE_CHECKING
+
+__all__ = (
+    "Array",
+    "AuthenticationError",
+    "Barrier",
+    "BoundedSemaphore",
+    "BufferTooShort",
+    "Condition",
+    "Connection",
+    "Event",
+    "JoinableQueue",
+    "Lock",
+    "Manager",
+    "Method",
+    "Pipe",
+    "Pool",
+    "Process",
+    "ProcessError",
+    "Queue",
+    "RLock",
+    "RawArray",
+    "RawValue",
+    "Semaphore",
+    "SimpleQueue",
+    "TimeoutError",
+    "Value",
+    "__version__",
+    "active_children",
+    "allow_connection_pickling",
+    "cpu_count",
+    "current_process",
+    "freeze_support",
+    "get_all_start_methods",
+    "get_context",
+    "get_logger",
+    "get_start_method",
+    "install",
+    "log_to_stderr",
+    "parent_process",
+    "reducer",
+    "set_executable",
+    "set_forkserver_preload",
+    "set_start_method",
+)

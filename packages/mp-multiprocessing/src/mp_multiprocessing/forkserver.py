@@ -1,0 +1,7 @@
+"""What third parties use of the standard package's module of this name."""
+
+from __future__ import annotations
+
+from mp_process import set_forkserver_preload as set_forkserver_preload
+
+__all__ = ("set_forkserver_preload",)

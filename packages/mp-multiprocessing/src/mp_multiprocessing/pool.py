@@ -1,0 +1,33 @@
+"""Pools, under the standard package's module name and its further names."""
+
+from __future__ import annotations
+
+from mp_multiprocessing._layers import needed
+
+with needed("mp-pool", __name__):
+    from mp_pool import (
+        AsyncResult as AsyncResult,
+        IMapIterator as IMapIterator,
+        Pool as Pool,
+        RemoteTraceback as RemoteTraceback,
+        ResultError as ResultError,
+        ThreadPool as ThreadPool,
+    )
+
+ApplyResult = AsyncResult
+MapResult = AsyncResult
+IMapUnorderedIterator = IMapIterator
+MaybeEncodingError = ResultError
+
+__all__ = (
+    "ApplyResult",
+    "AsyncResult",
+    "IMapIterator",
+    "IMapUnorderedIterator",
+    "MapResult",
+    "MaybeEncodingError",
+    "Pool",
+    "RemoteTraceback",
+    "ResultError",
+    "ThreadPool",
+)

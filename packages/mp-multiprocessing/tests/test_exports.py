@@ -1,0 +1,117 @@
+"""What the package offers, and under which names."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import mp_connection
+import mp_multiprocessing as mp
+import mp_pool
+import mp_process
+import mp_sharedctypes
+import mp_sync
+from mp_multiprocessing import queues, sharedctypes, synchronize
+
+MODULES = (
+    "connection",
+    "context",
+    "forkserver",
+    "heap",
+    "managers",
+    "pool",
+    "process",
+    "queues",
+    "reduction",
+    "resource_sharer",
+    "resource_tracker",
+    "shared_memory",
+    "sharedctypes",
+    "spawn",
+    "synchronize",
+    "util",
+)
+
+
+@pytest.mark.parametrize("name", ["", *MODULES])
+def test_all_lists_what_the_module_has(name: str) -> None:
+    module = importlib.import_module(f"mp_multiprocessing.{name}".rstrip("."))
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert [n for n in module.__all__ if not hasattr(module, n)] == []
+
+
+def test_names_are_the_classes_and_functions_of_the_layers() -> None:
+    assert mp.Pool is mp_pool.Pool
+    assert mp.Process is mp_process.Process
+    assert mp.Pipe is mp_connection.Pipe
+    assert mp.Connection is mp_connection.Connection
+    assert mp.ProcessError is mp_connection.ProcessError
+    assert mp.Lock is synchronize.Lock is mp.get_context("spawn").Lock is mp_sync.Lock
+    assert mp.Queue is queues.Queue is mp.get_context("spawn").Queue is mp_sync.Queue
+    assert mp.current_process is mp_process.current_process
+    for name in ("Value", "Array", "RawValue", "RawArray"):
+        function = getattr(mp_sharedctypes, name)
+        assert getattr(mp, name) is getattr(sharedctypes, name) is function
+        assert getattr(mp.get_context("spawn"), name) is function
+    with pytest.raises(AttributeError, match="Nothing"):
+        mp.get_context().Nothing  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="Nothing"):
+        mp.Nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_ctypes_is_imported_when_it_is_used() -> None:
+    """It takes longer than all else, and few programs share numbers."""
+    code = (
+        "import sys, mp_multiprocessing as mp\n"
+        "mp.get_context('spawn'); print('ctypes' in sys.modules)\n"
+        "print(mp.Value('i', 5).value, mp.get_context('fork').RawValue('i', 6).value)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert run.stdout.split() == ["False", "5", "6"]
+
+
+def test_modules_are_attributes_without_being_imported() -> None:
+    code = (
+        "import mp_multiprocessing as mp\n"
+        f"for name in {MODULES!r}:\n"
+        "    assert getattr(mp, name).__name__ == f'{mp.__name__}.{name}'\n"
+        "try:\n"
+        "    mp.no_such_module\n"
+        "except AttributeError as error:\n"
+        "    print(error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert run.stdout == (
+        "module 'mp_multiprocessing' has no attribute 'no_such_module'\n"
+    )
+
+
+def test_the_standard_package_is_not_imported() -> None:
+    code = (
+        "import sys, mp_multiprocessing.pool\n"
+        "print([m for m in sys.modules"
+        " if m.partition('.')[0] in ('multiprocessing', '_multiprocessing')])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert run.stdout.strip() == "[]"
