@@ -94,3 +94,23 @@ def test_importing_is_cheap() -> None:
     assert unwanted == ""
     # What the C pickler imports (functools and so on), and small C modules.
     assert len(new.split()) < 32, new
+
+
+def test_other_pythons_are_refused_in_one_sentence() -> None:
+    path = mp_connection.__path__[0].rpartition("/")[0]
+    program = (
+        f"import sys; sys.path.insert(0, {path!r}); sys.implementation.name = 'pypy'\n"
+        "import mp_connection"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: mp-connection, and all that needs it, runs on CPython 3.11 or"
+        " later so far, and not on pypy"
+    )

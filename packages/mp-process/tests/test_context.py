@@ -13,6 +13,7 @@ import pytest
 import mp_process
 from mp_connection import Pipe
 from mp_process import (
+    BaseContext,
     BaseProcess,
     ForkProcess,
     ForkServerProcess,
@@ -73,6 +74,34 @@ def test_cpu_count_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     with pytest.raises(NotImplementedError):
         mp_process.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("name", "distribution"),
+    [
+        ("Pipe", "mp-connection"),
+        ("Manager", "mp-managers"),
+        ("Pool", "mp-pool"),
+        ("Value", "mp-sharedctypes"),
+        ("Lock", "mp-sync"),
+    ],
+)
+def test_what_other_layers_have_is_named(name: str, distribution: str) -> None:
+    """Whoever comes from the whole package learns what to install."""
+    for context in (get_context("spawn"), BaseContext()):
+        with pytest.raises(AttributeError) as raised:
+            getattr(context, name)
+        assert str(raised.value) == (
+            f"the contexts of mp-process have no {name}: for it alone, pip install"
+            f" {distribution}; for contexts that have all, pip install"
+            " mp-multiprocessing and take those of mp_multiprocessing"
+        )
+        assert not hasattr(context, name)
+
+
+def test_other_names_are_plain_errors() -> None:
+    with pytest.raises(AttributeError, match=r"<SpawnContext> has no attribute 'no'$"):
+        get_context("spawn").no  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_asking_settles() -> None:

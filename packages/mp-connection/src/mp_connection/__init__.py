@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.implementation.name != "cpython":
+    # Every layer imports this one, so it says so for all.
+    raise ImportError(
+        "mp-connection, and all that needs it, runs on CPython 3.11 or later so far,"
+        f" and not on {sys.implementation.name}"
+    )
+
 from mp_connection._connection import Connection as Connection, Pipe as Pipe
 from mp_connection._version import __version__ as __version__
 from mp_connection._wait import wait as wait

@@ -139,6 +139,26 @@ def _find_launcher(method: str) -> Callable[[BaseProcess], Child]:
 here().launcher = _launcher
 here().started_by = _default.begin
 
+#: What contexts of the whole have besides, by the distribution that it comes from.
+_ELSEWHERE = {
+    "mp-connection": ("Pipe",),
+    "mp-managers": ("Manager",),
+    "mp-pool": ("Pool",),
+    "mp-sharedctypes": ("Array", "RawArray", "RawValue", "Value"),
+    "mp-sync": (
+        "Barrier",
+        "BoundedSemaphore",
+        "Condition",
+        "Event",
+        "JoinableQueue",
+        "Lock",
+        "Queue",
+        "RLock",
+        "Semaphore",
+        "SimpleQueue",
+    ),
+}
+
 
 class BaseContext:
     """What is common to all contexts: a start method, and the classes bound to it."""
@@ -275,6 +295,20 @@ class BaseContext:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            said = f"{self!r} has no attribute {name!r}"
+            for distribution, names in _ELSEWHERE.items():
+                if name in names:
+                    said = (
+                        f"the contexts of mp-process have no {name}: for it alone, pip"
+                        f" install {distribution}; for contexts that have all, pip"
+                        " install mp-multiprocessing and take those of"
+                        " mp_multiprocessing"
+                    )
+            raise AttributeError(said, name=name, obj=self)
 
 
 class DefaultContext(BaseContext):
