@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import pickle
 import sys
 from typing import Any
 
@@ -12,7 +13,14 @@ assert sys.platform == "linux"
 import pytest
 from mp_managers_targets import Calculator, Manager
 
-from mp_managers import BaseManager, DictProxy, ListProxy, ManagerDiedError, RemoteError
+from mp_connection import UnpicklableError
+from mp_managers import (
+    BaseManager,
+    DictProxy,
+    ListProxy,
+    ManagerDiedError,
+    RemoteError,
+)
 
 
 def test_a_batch(manager: Manager) -> None:
@@ -167,6 +175,55 @@ def test_classes_that_are_shared_by_decoration() -> None:
         assert repr(counter).startswith("<AutoProxy[")
         with pytest.raises(TypeError, match=r"@Typed\.shared"):
             manager.create(Calculator)
+
+
+class RefusedError(OSError):
+    """With a constructor of its own."""
+
+    def __init__(self, number: int, *, why: str = "") -> None:
+        super().__init__(number, f"refused: {why}")
+        self.why = why
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return refused, (self.args[0], self.why)
+
+
+def refused(number: int, why: str) -> RefusedError:
+    return RefusedError(number, why=why)
+
+
+@Typed.shared
+class Choosy:
+    """Refuses to be made."""
+
+    def __init__(self, kind: str) -> None:
+        if kind == "own":
+            raise refused(13, "of Choosy")
+        raise {"value": ValueError, "key": KeyError, "system": SystemExit}[kind]("sad")
+
+
+def test_what_is_raised_while_an_object_is_made_is_a_remote_error_too() -> None:
+    with Typed() as manager:
+        with pytest.raises(ValueError, match=r"^sad$") as caught:
+            manager.create(Choosy, "value")
+        error = caught.value
+        assert isinstance(error, RemoteError)
+        assert "in __init__" in error.text
+        assert isinstance(error.__cause__, RemoteError)
+        assert repr(error) == "ValueError('sad')"
+        again = pickle.loads(pickle.dumps(error))
+        assert isinstance(again, ValueError)
+        assert isinstance(again, RemoteError)
+        assert (again.args, again.text) == (("sad",), error.text)
+        with pytest.raises(RemoteError) as other:
+            manager.create(Choosy, "own")
+        assert isinstance(other.value, RefusedError)
+        assert (other.value.errno, other.value.why) == (13, "of Choosy")
+        assert str(other.value) == "[Errno 13] refused: of Choosy"
+        with pytest.raises(RemoteError, match="SystemExit"):
+            manager.create(Choosy, "system")
+        with pytest.raises(UnpicklableError):  # which is nothing of the manager's
+            manager.create(Choosy, lambda: None)  # type: ignore[arg-type]
 
 
 def test_a_pool_in_a_manager(manager: Manager) -> None:

@@ -15,7 +15,12 @@ from mp_managers._proxy import AutoProxy, Token, make_proxy
 from mp_managers._registry import Registration
 from mp_managers._server import Server
 from mp_managers._sessions import session_to
-from mp_managers.errors import ManagerDiedError, RemoteError, traceback_text
+from mp_managers.errors import (
+    ManagerDiedError,
+    RemoteError,
+    as_remote,
+    traceback_text,
+)
 from mp_process import current_process, get_context
 
 TYPE_CHECKING = False
@@ -268,9 +273,20 @@ class BaseManager:
     def _create(
         self, typeid: str, /, *args: Any, **kwds: Any
     ) -> tuple[Token, tuple[str, ...]]:
-        """Have the server make an object, and lease it to us."""
+        """Have the server make an object, and lease it to us.
+
+        Raises:
+            RemoteError: it could not be made; of the class of what was raised, too.
+        """
         link = self._connected().my_link()
-        ident, exposed = link.call(None, "create", (typeid, *args), kwds)
+        try:
+            ident, exposed = link.call(None, "create", (typeid, *args), kwds)
+        except RemoteError:
+            raise
+        except Exception as error:
+            if not isinstance(error.__cause__, RemoteError):  # nothing of the server's
+                raise
+            raise as_remote(error) from error.__cause__
         return Token(typeid, self._address, ident), exposed
 
     def _make(self, typeid: str, /, *args: Any, **kwds: Any) -> Any:
@@ -302,7 +318,7 @@ class BaseManager:
 
         Raises:
             TypeError: it was not registered by `shared`.
-            Exception: what its constructor raises.
+            RemoteError: its constructor has raised something, whose class it has, too.
         """
         typeid = f"{kind.__module__}.{kind.__qualname__}"
         if typeid not in self._registry:
