@@ -13,6 +13,7 @@ import os
 import pickle
 import signal
 import socket
+import subprocess
 import threading
 import time
 import warnings
@@ -624,3 +625,38 @@ def test_interrupted_receiving_into_memory_leaves_the_memory_to_its_owner(
     for _ in range(5):
         with forked(lambda: a.send_bytes(data)):
             in_child(receive)
+
+
+LATE = """
+from mp_connection import Pipe
+
+class Late:
+    def __init__(self):
+        self.near, far = Pipe()
+        far.close()
+
+    def __del__(self):
+        near = self.near
+        for call in (lambda: near.send(1), lambda: near.send_bytes(b"1"), near.recv):
+            try:
+                call()
+            except Exception as error:
+                print(type(error).__name__)
+
+late = Late()
+"""
+
+
+def test_when_the_interpreter_ends_errors_are_what_they_are() -> None:
+    """Finalizers still use connections when nothing can be imported any more."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert (done.stdout.split(), done.stderr) == (
+        ["BrokenPipeError", "BrokenPipeError", "EOFError"],
+        "",
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from errno import EMSGSIZE
 from itertools import repeat
+from sys import is_finalizing
 
 from mp_connection import _framing as framing
 from mp_connection._channel import (
@@ -537,6 +538,8 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
 
 
 def _is_of_handler(error: OSError) -> bool:
+    if is_finalizing():  # when no handler runs, and nothing can be imported
+        return False
     from mp_connection._signals import is_of_handler  # start-up time of children
 
     return is_of_handler(error)

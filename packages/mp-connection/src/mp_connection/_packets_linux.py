@@ -357,3 +357,12 @@ def ready_to_read(fd: int, seconds: float | None) -> bool:
         ValueError: the descriptor is negative.
     """
     return bool(poller(fd)(None if seconds is None else seconds * 1000))
+
+
+def is_of_handler(error: OSError) -> bool:
+    """As of `_signals`, which is not imported before the first error."""
+    if sys.is_finalizing():  # when no handler runs, and nothing can be imported
+        return False
+    from mp_connection._signals import is_of_handler as decide
+
+    return decide(error)

@@ -21,6 +21,7 @@ from mp_connection._packets_linux import (
     close_handles,
     forget_private,
     handles_of,
+    is_of_handler,
     note_private,
     packets,
 )
@@ -43,12 +44,6 @@ _LOST = (
     "descriptors that were sent with a message were lost, because this process may not"
     " open more files (RLIMIT_NOFILE)"
 )
-
-
-def _is_of_handler(error: OSError) -> bool:
-    from mp_connection._signals import is_of_handler  # start-up time of children
-
-    return is_of_handler(error)
 
 
 class Received:
@@ -184,7 +179,7 @@ class Receiver:
             self.close()
             raise
         except OSError as error:
-            if self._private is None or _is_of_handler(error):
+            if self._private is None or is_of_handler(error):
                 raise
             self.close()
             raise FramingError(f"the channel of a message failed: {error}") from error
@@ -247,7 +242,7 @@ class Receiver:
             except FramingError:
                 raise
             except OSError as error:
-                if _is_of_handler(error):
+                if is_of_handler(error):
                     raise
                 raise FramingError("the channel of a message is no socket") from error
             self._awaited, self._head, self.packet = head.handles, head, None

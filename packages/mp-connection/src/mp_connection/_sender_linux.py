@@ -15,6 +15,7 @@ from mp_connection._packets_linux import (
     InFlightError,
     ancillary,
     fragment_size,
+    is_of_handler,
     send_error,
 )
 
@@ -72,8 +73,6 @@ class Sender:
         try:
             return self._flush(flags)
         except OSError as error:
-            from mp_connection._signals import is_of_handler
-
             if is_of_handler(error):
                 raise
             # Nobody will receive what is left.  Its descriptors are its sender's to
