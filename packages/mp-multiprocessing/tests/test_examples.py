@@ -120,7 +120,7 @@ def run_program(name: str, method: mp.Method) -> tuple[str, str]:
 
 def test_all_examples_are_tested() -> None:
     found = {path.stem for path in EXAMPLES.glob("*.py")}
-    others = {"logging_to_stderr", "process_basics", "wordcount"}
+    others = {"logging_to_stderr", "process_basics", "wordcount", "workers_killed"}
     assert found == EXPECTED.keys() | others
 
 
@@ -181,3 +181,12 @@ def test_a_manager_logs_its_life(start_method: mp.Method) -> None:
     ]
     assert of_server == sorted(of_server)
     assert at(r"\[INFO/MainProcess\] sending shutdown message to manager") > 0
+
+
+def test_a_program_outlives_its_workers(start_method: mp.Method) -> None:
+    """One for the standard library, where it hangs: it says how to see that."""
+    assert run_program("workers_killed", start_method) == (
+        "pool: WorkerDiedError\npool: [0, 1, 4]\n"
+        "queue: reading, an item\nlock: OwnerDiedError\n",
+        "",
+    )
