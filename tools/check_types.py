@@ -24,7 +24,9 @@ def targets() -> dict[str, list[Path]]:
     found = {
         name: [dist.path / part for part in PARTS] for name, dist in all_dists().items()
     }
-    found["tests-integration"] = [ROOT / "tests-integration"]
+    # typing/ is check_installed_types.py's.
+    whole = ROOT / "tests-integration"
+    found["tests-integration"] = [*sorted(whole.glob("*.py")), whole / "conformance"]
     found["tools"] = [*sorted((ROOT / "tools").glob("*.py")), ROOT / "tools" / "tests"]
     found[TESTING.name] = [TESTING / "src", TESTING / "tests"]
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import check_installed_types
 import check_types
 import dists
 import matrix
@@ -16,6 +17,8 @@ def test_every_python_file_is_type_checked() -> None:
     for paths in check_types.targets().values():
         for path in paths:
             checked |= {path} if path.is_file() else set(path.rglob("*.py"))
+    for name in check_installed_types.INSTALLS:
+        checked |= set((check_installed_types.HOME / name).glob("*.py"))
     top = [dists.ROOT / name for name in ("packages", "tests-integration", "tools")]
     assert {file for path in top for file in path.rglob("*.py")} == checked
 
