@@ -16,7 +16,7 @@ import pytest
 
 from mp_connection import Pipe
 from mp_connection.handles import unregister_reducer
-from mp_pool import AsyncResult, Pool, PoolTerminatedError, TimeoutError
+from mp_pool import AsyncResult, Pool, PoolTerminatedError, ThreadPool, TimeoutError
 from mp_process import get_context
 from mp_testing import StartMethod
 
@@ -353,6 +353,17 @@ def test_initializer_can_be_called() -> None:
 def test_default_number_of_workers(make_pool: MakePool) -> None:
     pool = make_pool(None)
     assert f"pool_size={os.cpu_count() or 1}" in repr(pool)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python reads it at its start")
+@pytest.mark.parametrize("kind", [Pool, ThreadPool])
+def test_a_program_can_be_told_how_many_workers(
+    kind: type[Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_CPU_COUNT", "3")
+    with kind() as pool:
+        assert "pool_size=3" in repr(pool)
+    pool.join()
 
 
 def test_default_context_is_used() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -73,6 +74,46 @@ def test_cpu_count_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it is NotImplementedError, as the manual has it."""
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     with pytest.raises(NotImplementedError):
+        mp_process.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "expected"),
+    [
+        ((), "7", "7"),
+        (("-X", "cpu_count=6"), "7", "6"),
+        (("-X", "cpu_count=default"), "7", str(os.cpu_count())),
+        ((), "default", str(os.cpu_count())),
+        ((), "", str(os.cpu_count())),
+        (("-E",), "7", str(os.cpu_count())),
+    ],
+)
+def test_a_program_can_be_told_how_many_cpus_there_are(
+    options: tuple[str, ...], variable: str, expected: str
+) -> None:
+    path = repr([entry for entry in sys.path if entry])
+    done = subprocess.run(
+        [
+            *(sys.executable, *options, "-c"),
+            f"import sys; sys.path[:0] = {path}; import mp_process\n"
+            "print(mp_process.cpu_count())",
+        ],
+        env={**os.environ, "PYTHON_CPU_COUNT": variable},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout.strip() == expected
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python itself does not start")
+@pytest.mark.parametrize("told", ["0", "-1", "many"])
+def test_a_wrong_number_of_cpus_is_an_error(
+    told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_CPU_COUNT", told)
+    with pytest.raises(ValueError, match=told):
         mp_process.cpu_count()
 
 

@@ -6,6 +6,7 @@ from operator import index
 
 from mp_pool._result import AsyncResult
 from mp_pool._terms import USUAL, Terms
+from mp_process import cpu_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,6 +189,18 @@ class Calls:
             result, func, tuple(args), kwds, callback, error_callback, terms
         )
         return result
+
+
+def default_size() -> int:
+    """How many workers a pool has when nobody says.
+
+    Raises:
+        ValueError: PYTHON_CPU_COUNT is no positive number.
+    """
+    try:
+        return cpu_count()
+    except NotImplementedError:
+        return 1
 
 
 def positive(number: int, name: str) -> int:

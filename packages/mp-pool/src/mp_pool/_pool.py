@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 
-from mp_pool._calls import positive
+from mp_pool._calls import default_size, positive
 from mp_pool._client import Client
 from mp_pool._map_calls import MapCalls
 from mp_pool._platform import available_cpus
@@ -36,8 +36,9 @@ class Pool(MapCalls):
     is dropped is terminated, with a ResourceWarning if it was still open.
 
     Args:
-        processes: how many workers; None for `os.cpu_count`; ``"available"`` for as
-            many as affinity and the quota of the control group leave to this process.
+        processes: how many workers; None for `mp_process.cpu_count`; ``"available"``
+            for as many as affinity and the quota of the control group leave to this
+            process.
         initializer: called in each worker first, with *initargs*.
         initargs: its arguments.
         maxtasksperchild: tasks after which a worker is replaced by a fresh one, where
@@ -122,7 +123,7 @@ class Pool(MapCalls):
         trace: str | os.PathLike[str] | None = None,
     ) -> None:
         if processes is None:
-            processes = os.cpu_count() or 1
+            processes = default_size()
         elif processes == "available":
             processes = available_cpus()
         processes = positive(processes, "processes")

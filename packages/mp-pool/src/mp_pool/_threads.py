@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from queue import SimpleQueue
 from time import monotonic_ns
 
 from mp_pool._callbacks import Callbacks
-from mp_pool._calls import positive
+from mp_pool._calls import default_size, positive
 from mp_pool._failures import task_exit
 from mp_pool._imap import IMapIterator, feed
 from mp_pool._jobs import Chunk, Collected, Job
@@ -40,7 +39,7 @@ class ThreadPool(Pool):
     not complete and lets running tasks run on; `join` waits for them.
 
     Args:
-        processes: how many threads; None for `os.cpu_count`.
+        processes: how many threads; None for `mp_process.cpu_count`.
         initializer: called in each thread first, with *initargs*.
         initargs: its arguments.
 
@@ -84,7 +83,7 @@ class ThreadPool(Pool):
         initargs: Iterable[object] = (),
     ) -> None:
         if processes is None:
-            processes = os.cpu_count() or 1
+            processes = default_size()
         processes = positive(processes, "processes")
         check_initializer(initializer)
         self._backend = _Threads(processes, initializer, tuple(initargs))

@@ -283,12 +283,15 @@ class BaseContext:
             fork_server().preload(names, on_error)
 
     def cpu_count(self) -> int:
-        """The number of CPUs of this system, as `os.cpu_count` has it.
+        """The number of CPUs, or what PYTHON_CPU_COUNT or ``-X cpu_count`` say.
 
         Raises:
             NotImplementedError: nobody knows.
+            ValueError: one of the two is no positive number.
         """
-        count = os.cpu_count()
+        from mp_process._cpus import cpus
+
+        count = cpus()
         if count is None:
             raise NotImplementedError("the number of CPUs is not known")
         return count
