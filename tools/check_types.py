@@ -27,7 +27,8 @@ def targets() -> dict[str, list[Path]]:
     # typing/ is check_installed_types.py's.
     whole = ROOT / "tests-integration"
     found["tests-integration"] = [*sorted(whole.glob("*.py")), whole / "conformance"]
-    found["tools"] = [*sorted((ROOT / "tools").glob("*.py")), ROOT / "tools" / "tests"]
+    tools = ROOT / "tools"
+    found["tools"] = [*sorted(tools.glob("*.py")), tools / "tests", tools / "bench"]
     found[TESTING.name] = [TESTING / "src", TESTING / "tests"]
     return {
         name: [path for path in paths if path.is_file() or any(path.rglob("*.py"))]
