@@ -65,7 +65,9 @@ def test_sizes_of_memory_are_read() -> None:
     """Those of this process too."""
     assert parse("Rss:  12 kB\nName:\tx\nThreads:\t3\n") == {"Rss": 12288}
     mine = memory_of(os.getpid())
-    assert 0 < mine["Pss"] <= mine["Rss"] <= mine["VmHWM"]
+    # The peak is counted in another way, and may be some pages behind.
+    assert 0 < mine["Pss"] <= mine["Rss"]
+    assert mine["VmHWM"] > 0
 
 
 def test_descendants_are_found() -> None:
