@@ -310,16 +310,32 @@ def fork_and_leave_behind(go: str) -> int:
 
 def kill_after_begin(marker: str) -> None:
     """Initializer: the worker dies right after it has noted a task, once."""
-    from mp_pool._progress import Progress
+    import gc
 
-    begin = Progress.begin
+    from mp_pool._progress import INDEX, NONE
+    from mp_pool._worker import WorkerEnd
 
-    def begin_and_die(self: Progress, serial: int, index: int = 0) -> None:
-        begin(self, serial, index)
-        if first_time(marker):
-            kill_self()
+    class Words:
+        """As those of the worker; what is noted is a number and an index."""
 
-    Progress.begin = begin_and_die  # type: ignore[method-assign]
+        def __init__(self, words: memoryview) -> None:
+            self.words = words
+
+        def __getitem__(self, place: int) -> int:
+            return self.words[place]
+
+        def __setitem__(self, place: int, value: int) -> None:
+            self.words[place] = value
+            noted = self.words[0] and self.words[INDEX] != NONE
+            if place <= INDEX and noted and first_time(marker):
+                kill_self()
+
+        def release(self) -> None:
+            self.words.release()
+
+    for thing in gc.get_objects():
+        if isinstance(thing, WorkerEnd) and thing.sock.fileno() != -1:
+            thing.progress.words = Words(thing.progress.words)  # type: ignore[assignment]
 
 
 def kill_before_end(marker: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import mp_pool_targets as targets
 import pytest
 
 from mp_pool import AsyncResult, Pool, WorkerDiedError
-from mp_pool._foreman import Foreman
+from mp_pool._packs import MOST_TASKS, Pack
 
 assert sys.platform == "linux"
 
@@ -23,18 +24,29 @@ WAIT = 20  # seconds after which a test has failed
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of batches that are sent; every worker counts as quick."""
+    """The sizes of packs that are sent; every worker counts as quick."""
     sizes: list[int] = []
-    send = Foreman._send_batch
+    packed = Pack.packed
 
-    def note(self: Foreman, lane: Any, chunks: list[Any]) -> None:
-        if len(chunks) > 1:
-            sizes.append(len(chunks))
-        send(self, lane, chunks)
+    def note(self: Pack, serial: int) -> bytes:
+        if self.tasks > 1:
+            sizes.append(self.tasks)
+        return packed(self, serial)
 
-    monkeypatch.setattr(Foreman, "_send_batch", note)
+    monkeypatch.setattr(Pack, "packed", note)
     monkeypatch.setattr("mp_pool._lane.Lane.pace", lambda _: 100)
     return sizes
+
+
+@contextmanager
+def held(pool: Pool, tmp_path: Path) -> Iterator[None]:
+    """Both workers are busy, so that what is submitted meanwhile waits together."""
+    start = str(tmp_path / "start")
+    blockers = submit(pool, targets.wait_for, [(start,)] * 2)
+    yield
+    Path(start).touch()
+    for blocker in blockers:
+        blocker.get(WAIT)
 
 
 def submit(pool: Pool, function: Any, items: list[Any]) -> list[AsyncResult[Any]]:
@@ -44,7 +56,7 @@ def submit(pool: Pool, function: Any, items: list[Any]) -> list[AsyncResult[Any]
 def test_short_tasks_travel_together(pool: Pool, batches: list[int]) -> None:
     squares = [i * i for i in range(2000)]
     assert pool.map(targets.square, range(2000), 1) == squares
-    assert max(batches) == 16
+    assert max(batches) == 100
     assert sum(batches) > 1000
     assert list(pool.imap(targets.square, range(2000))) == squares
     results = submit(pool, targets.square, [(i,) for i in range(2000)])
@@ -54,8 +66,9 @@ def test_short_tasks_travel_together(pool: Pool, batches: list[int]) -> None:
 def test_pace_is_found_out(pool: Pool) -> None:
     """Without the help of a fixture: by how long tasks took."""
     pool.map(targets.square, range(3000), 1)
+    workers = insides.manager_of(pool)._scheduler.workers
+    assert any(1 < worker.pace <= MOST_TASKS for worker in workers.values())
     lanes = list(insides.manager_of(pool)._fleet)
-    assert any(lane.batch for lane in lanes)
     pool.map(targets.nap, [0.01] * 30, 1)
     assert {lane.pace() for lane in lanes} == {1}
 
@@ -66,12 +79,12 @@ def test_nothing_waits_for_a_long_task(
 ) -> None:
     """Neither what was done before it in its batch, nor what comes behind it."""
     go, ran = str(tmp_path / "go"), tmp_path / "ran"
-    blockers = submit(pool, targets.nap, [(0.05,)] * 2)
     items: list[Any] = [(str(ran),)] * 100
-    results = submit(pool, targets.write, items[:place])
-    long = pool.apply_async(targets.wait_for, (go,))
-    results += submit(pool, targets.write, items[place:])
-    for result in [*blockers, *results]:
+    with held(pool, tmp_path):
+        results = submit(pool, targets.write, items[:place])
+        long = pool.apply_async(targets.wait_for, (go,))
+        results += submit(pool, targets.write, items[place:])
+    for result in results:
         result.get(WAIT)
     assert not long.ready()
     assert ran.read_text() == "x" * 100
@@ -85,12 +98,12 @@ def test_two_long_tasks_in_a_batch(
 ) -> None:
     """Each of them revokes what is behind it; all of them come to run."""
     go = str(tmp_path / "go")
-    first = submit(pool, targets.nap, [(0.05,)] * 2)
-    half = submit(pool, targets.square, [(i,) for i in range(20)])
-    long = submit(pool, targets.announce_and_wait, [(go + ".begun", go)])
-    half += submit(pool, targets.square, [(i,) for i in range(20)])
-    long += submit(pool, targets.touch_and_return, [(go,)])
-    for result in [*first, *half, *long]:
+    with held(pool, tmp_path):
+        half = submit(pool, targets.square, [(i,) for i in range(20)])
+        long = submit(pool, targets.announce_and_wait, [(go + ".begun", go)])
+        half += submit(pool, targets.square, [(i,) for i in range(20)])
+        long += submit(pool, targets.touch_and_return, [(go,)])
+    for result in [*half, *long]:
         result.get(WAIT)
     assert batches
 
@@ -98,27 +111,28 @@ def test_two_long_tasks_in_a_batch(
 def test_death_in_a_batch_takes_one_task(
     pool: Pool, batches: list[int], tmp_path: Path
 ) -> None:
-    blockers = submit(pool, targets.nap, [(0.05,)] * 2)
     ran = tmp_path / "ran"
-    results = submit(
-        pool, targets.write_and_die_at, [((i, 37, str(ran)),) for i in range(100)]
-    )
+    with held(pool, tmp_path):
+        results = submit(
+            pool, targets.write_and_die_at, [((i, 37, str(ran)),) for i in range(100)]
+        )
     for number, result in enumerate(results):
         if number == 37:
             with pytest.raises(WorkerDiedError):
                 result.get(WAIT)
         else:
             assert result.get(WAIT) == number
-    for blocker in blockers:
-        blocker.get(WAIT)
     assert ran.read_text() == "x" * 100
     assert batches
 
 
-def test_failures_in_a_batch_are_their_own(pool: Pool, batches: list[int]) -> None:
-    results = submit(pool, targets.fail_odd, [(i,) for i in range(300)])
-    bad = submit(pool, targets.make_unpicklable, [()] * 3)
-    large = submit(pool, targets.blob, [(70_000,)] * 3)
+def test_failures_in_a_batch_are_their_own(
+    pool: Pool, batches: list[int], tmp_path: Path
+) -> None:
+    with held(pool, tmp_path):
+        results = submit(pool, targets.fail_odd, [(i,) for i in range(300)])
+        bad = submit(pool, targets.make_unpicklable, [()] * 3)
+        large = submit(pool, targets.blob, [(70_000,)] * 3)
     for number, result in enumerate(results):
         if number % 2:
             with pytest.raises(ValueError, match=str(number)):

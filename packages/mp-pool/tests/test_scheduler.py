@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from typing import Self
 
 import pytest
 from hypothesis import assume, settings, strategies as st
@@ -29,10 +30,11 @@ from mp_pool._actions import (
 from mp_pool._scheduler import (
     CHUNK_DEATHS,
     CLOSING,
-    DEEP,
     DEPTH,
     LOST,
+    RETRIED,
     RUNNING,
+    SHORT_DEPTH,
     START_DEATHS,
     STOPPED,
     UNTOUCHED,
@@ -49,9 +51,47 @@ class Chunk(Unit):
         self.runs = 0
         self.sends = 0
         self.outcomes: list[str] = []
+        self.done = 0
+        #: The tasks that it has.
+        self.each: list[Chunk] = [self]
 
     def __repr__(self) -> str:
         return f"<{self.number}>"
+
+
+class Parts(Chunk):
+    """A chunk that can be divided: what becomes of it is noted in its tasks."""
+
+    divisible = True
+
+    def __init__(self, each: list[Chunk]) -> None:
+        super().__init__(each[0].number)
+        self.each = each
+
+    @property
+    def tasks(self) -> int:
+        return len(self.each) - self.done
+
+    def trim(self) -> None:
+        self.split(0)
+
+    def split(self, tasks: int) -> Self:
+        self.turn += self.done
+        del self.each[: self.done]
+        self.done = 0
+        head = type(self)(self.each[:tasks] or self.each[:1])
+        head.turn = self.turn
+        self.turn += tasks
+        del self.each[:tasks]
+        if self.each:
+            self.number = self.each[0].number
+        return head
+
+    def cut(self, index: int) -> Parts:
+        rest = Parts(self.each[index:])
+        rest.turn = self.turn + index
+        del self.each[index:]
+        return rest
 
 
 class FakeWorker:
@@ -60,10 +100,16 @@ class FakeWorker:
     def __init__(self) -> None:
         self.unread: deque[Chunk] = deque()
         self.has: Chunk | None = None
+        self.place = 0
         self.begun = False
         self.answers: deque[Chunk] = deque()
         self.said_ready = False
         self.stopped = False
+
+    @property
+    def behind(self) -> bool:
+        """There are tasks behind the one that it runs."""
+        return self.has is not None and self.place + 1 < len(self.has.each)
 
     @property
     def idle(self) -> bool:
@@ -77,6 +123,8 @@ class World:
         self.workers: dict[int, FakeWorker] = {}
         self.led: dict[int, Chunk | None] = {}
         self.log: list[Action] = []
+        #: The numbers of tasks that were sent.
+        self.sent: list[int] = []
         self.scheduler: Scheduler[Chunk] = Scheduler(size, lifetime, self.recall)
         self.perform()
 
@@ -97,22 +145,30 @@ class World:
                 assert not worker.stopped
                 assert action.worker not in self.led
                 worker.unread.append(action.chunk)
-                action.chunk.sends += 1
+                for task in action.chunk.each:
+                    task.sends += 1
+                    self.sent.append(task.number)
             elif isinstance(action, TakeBack):
                 unread = self.workers[action.worker].unread
                 if unread:
                     self.scheduler.taken_back(action.worker, unread.popleft())
             elif isinstance(action, TakeBackWaiting):
-                unread = self.workers[action.worker].unread
-                if unread and unread[0] is not self.scheduler.oldest(action.worker):
+                worker = self.workers[action.worker]
+                unread, oldest = worker.unread, self.scheduler.oldest(action.worker)
+                if worker.begun and worker.has is oldest and worker.behind:
+                    assert isinstance(oldest, Parts)
+                    self.scheduler.cut_off(oldest.cut(worker.place + 1))
+                if unread and unread[0] is not oldest:
                     while unread:
                         self.scheduler.taken_back(action.worker, unread.popleft())
             elif isinstance(action, Stop):
                 self.workers[action.worker].stopped = True
             elif isinstance(action, Fail):
-                action.chunk.outcomes.append("failed")
+                for task in action.chunk.each:
+                    task.outcomes.append("failed")
             elif isinstance(action, Cancel):
-                action.chunk.outcomes.append("cancelled")
+                for task in action.chunk.each[action.chunk.done :]:
+                    task.outcomes.append("cancelled")
             else:
                 assert isinstance(action, Kill)
 
@@ -128,23 +184,33 @@ class World:
     def receive(self, number: int) -> None:
         worker = self.workers[number]
         worker.has = worker.unread.popleft()
+        worker.place = 0
 
     def begin(self, number: int) -> None:
         worker = self.workers[number]
         assert worker.has is not None
-        worker.has.runs += 1
+        worker.has.each[worker.place].runs += 1
         worker.begun = True
 
     def finish(self, number: int) -> None:
         worker = self.workers[number]
         assert worker.has is not None
-        worker.answers.append(worker.has)
-        worker.has, worker.begun = None, False
+        worker.answers.append(worker.has.each[worker.place])
+        worker.place += 1
+        worker.begun = False
+        if worker.place == len(worker.has.each):
+            worker.has = None
 
     def arrive(self, number: int) -> None:
         answered = self.workers[number].answers.popleft()
-        if self.scheduler.oldest(number) is not None:
-            assert self.scheduler.answered(number) is answered
+        oldest = self.scheduler.oldest(number)
+        if oldest is not None:
+            assert oldest.each[oldest.done] is answered
+            oldest.done += 1
+            if oldest.done == len(oldest.each):
+                assert self.scheduler.answered(number) is oldest
+            else:
+                self.scheduler.answered_part(number)
             answered.outcomes.append("done")
         self.perform()
 
@@ -158,7 +224,15 @@ class World:
         while worker.answers:
             self.arrive(number)
         del self.workers[number]
-        self.scheduler.died(number, LOST if worker.begun else UNTOUCHED, by_itself)
+        loss = LOST if worker.begun else UNTOUCHED
+        oldest = self.scheduler.oldest(number)
+        if isinstance(oldest, Parts) and worker.begun:
+            oldest.each[oldest.done].outcomes.append("failed")
+            oldest.done += 1
+            loss = RETRIED
+            if not oldest.tasks:
+                self.scheduler.answered(number, sent=False)
+        self.scheduler.died(number, loss, by_itself)
         self.perform()
 
     def kinds(self, kind: type[Action]) -> list[Action]:
@@ -198,6 +272,16 @@ class PoolMachine(RuleBasedStateMachine):
     def submit(self, smalls: list[bool]) -> None:
         new = [Chunk(len(self.chunks) + i, small) for i, small in enumerate(smalls)]
         self.chunks += new
+        self.world.submit(*new)
+
+    @rule(tasks=st.lists(st.integers(1, 6), min_size=1, max_size=3))
+    def submit_parts(self, tasks: list[int]) -> None:
+        """Chunks that can be divided."""
+        new = []
+        for number in tasks:
+            begin = len(self.chunks)
+            self.chunks += map(Chunk, range(begin, begin + number))
+            new.append(Parts(self.chunks[begin:]))
         self.world.submit(*new)
 
     @rule(data=st.data())
@@ -260,11 +344,11 @@ class PoolMachine(RuleBasedStateMachine):
         self.world.scheduler.returned(number, chunk)
         self.world.perform()
 
-    @rule(data=st.data(), depth=st.sampled_from([DEPTH, DEEP]))
-    def adapt(self, data: st.DataObject, depth: int) -> None:
+    @rule(data=st.data(), pace=st.integers(1, 4))
+    def adapt(self, data: st.DataObject, pace: int) -> None:
         """The tasks of a worker turn out to be short, or long."""
-        number = self.some(data, self.where(unread=False, answers=False, has=False))
-        self.world.scheduler.workers[number].depth = depth
+        number = self.some(data, list(self.running))
+        self.world.scheduler.workers[number].pace = pace
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -272,7 +356,8 @@ class PoolMachine(RuleBasedStateMachine):
         pending = list(self.world.scheduler.pending)
         assume(pending)
         chunk = data.draw(st.sampled_from(pending))
-        chunk.outcomes.append("withdrawn")
+        for task in chunk.each[chunk.done :]:
+            task.outcomes.append("withdrawn")
         self.world.scheduler.withdraw([chunk])
         self.world.perform()
 
@@ -284,6 +369,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.world.scheduler.condemn(number)
         before = len(self.world.kinds(Send))
         self.submit([True])
+        self.submit_parts([3])
         sent = self.world.kinds(Send)[before:]
         assert all(action.worker != number for action in sent)
         self.world.die(number)
@@ -339,7 +425,7 @@ class PoolMachine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         scheduler = self.world.scheduler
-        assert all(len(w.held) <= w.depth for w in scheduler.workers.values())
+        assert all(len(w.held) <= DEPTH for w in scheduler.workers.values())
         working = [w for w in scheduler.workers.values() if not w.stopping]
         assert len(working) <= scheduler.size
         if scheduler.phase == RUNNING:
@@ -350,12 +436,22 @@ class PoolMachine(RuleBasedStateMachine):
         if hasattr(self, "world"):
             seen: set[int] = set()
             first = []
-            for action in self.world.kinds(Send):
-                assert isinstance(action, Send)
-                if action.chunk.number not in seen:
-                    seen.add(action.chunk.number)
-                    first.append(action.chunk.number)
+            for task in self.world.sent:
+                if task not in seen:
+                    seen.add(task)
+                    first.append(task)
             assert first == sorted(first)
+
+    @invariant()
+    def full_means_that_nothing_is_sent(self) -> None:
+        """Nobody wakes the thread that would send something, so it must not."""
+        if hasattr(self, "world"):
+            scheduler = self.world.scheduler
+            before = len(self.world.kinds(Send))
+            if scheduler.full and not self.world.led:
+                scheduler.look_again()
+                self.world.perform()
+                assert len(self.world.kinds(Send)) == before
 
     @invariant()
     def turns(self) -> None:
@@ -407,6 +503,67 @@ PoolMachine.TestCase.settings = settings(
     max_examples=120, stateful_step_count=60, deadline=None
 )
 TestAnyOrder = PoolMachine.TestCase
+
+
+def parts(count: int, first: int = 0) -> Parts:
+    return Parts([Chunk(number) for number in range(first, first + count)])
+
+
+def test_divisible_chunks_are_sent_in_parts() -> None:
+    """One by one, as long as nobody knows that tasks are short; then more."""
+    world = World(2)
+    world.ready(1)
+    world.ready(2)
+    world.submit(parts(50))
+    assert world.sent == list(range(2 * DEPTH))
+    for number in (1, 2):
+        world.scheduler.workers[number].pace = 5
+    for _ in range(DEPTH - SHORT_DEPTH + 1):
+        world.run_one(1)
+    assert world.sent[2 * DEPTH :] == list(range(2 * DEPTH, 2 * DEPTH + 5))
+    assert world.scheduler.full
+    world.run_one(2)
+    assert len(world.sent) == 2 * DEPTH + 5
+
+
+def test_what_waits_in_a_part_comes_back() -> None:
+    world = World(2)
+    world.ready(1)
+    world.scheduler.workers[1].pace = 100
+    world.submit(chunk := parts(5))
+    tasks = list(chunk.each)
+    world.receive(1)
+    world.begin(1)
+    world.ready(2)
+    assert not world.workers[2].unread
+    world.scheduler.tick()
+    world.perform()
+    assert [c.number for c in world.workers[2].unread] == [1, 2, 3, 4]
+    for _ in range(4):
+        world.run_one(2)
+    assert [task.outcomes for task in tasks] == [[], *[["done"]] * 4]
+    for step in (world.finish, world.arrive):
+        step(1)
+    assert [task.runs for task in tasks] == [1] * 5
+
+
+def test_death_takes_one_task_of_a_part() -> None:
+    world = World(1)
+    world.ready(1)
+    world.scheduler.workers[1].pace = 100
+    world.submit(chunk := parts(5))
+    tasks = list(chunk.each)
+    world.receive(1)
+    for _ in range(2):
+        world.begin(1)
+        world.finish(1)
+    world.begin(1)
+    world.die(1)
+    world.ready(2)
+    world.run_one(2)
+    world.run_one(2)
+    outcomes = [task.outcomes for task in tasks]
+    assert outcomes == [["done"], ["done"], ["failed"], ["done"], ["done"]]
 
 
 def test_idle_workers_get_a_chunk_each_before_any_gets_two() -> None:

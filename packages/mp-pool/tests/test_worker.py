@@ -20,10 +20,11 @@ from mp_connection.channel import (
     packet_pair,
     unpickle,
 )
-from mp_pool import ResultError
+from mp_pool import ResultError, TaskLoadError
 from mp_pool._progress import Progress
 from mp_pool._terms import Setup
 from mp_pool._wire import (
+    ANSWER_HEAD,
     ANSWERS,
     CALL,
     DROPPED,
@@ -78,12 +79,19 @@ class Bench:
         assert not received.pickled
         return Notice.decode(received.parts[0])
 
-    def answers(self) -> list[tuple[int, bytes]]:
+    def values(self) -> tuple[int, int, list[Any]]:
+        """Values of a pack: its number, the first task, values."""
         received = self.receive()
         assert not received.pickled
-        data = bytes(received.parts[0])
-        assert data[:1] == ANSWERS[1:]
-        return loads(data[1:])  # type: ignore[no-any-return]
+        data = ANSWERS[:1] + bytes(received.parts[0])
+        mark, serial, first, end = ANSWER_HEAD.unpack_from(data)
+        assert mark == ANSWERS
+        values = [loads(value) for value in loads(data[ANSWER_HEAD.size :])]
+        assert len(values) == end - first
+        return serial, first, values
+
+    def pack(self, *task: object) -> None:
+        self.channel.send(Message([dumps(list(task))]))
 
     def send(self, *task: object) -> None:
         self.channel.send(Message([dumps(task)]))
@@ -151,64 +159,99 @@ def test_chunk_is_begun_where_the_parent_says(bench: Bench) -> None:
     assert bench.value(2, MAP, targets.square, [1, 2], {}) == [1, 4]
 
 
-def test_batch_is_answered_at_once(bench: Bench) -> None:
-    tasks = [dumps((serial, CALL, targets.square, (serial,), {})) for serial in (5, 6)]
-    tasks.append(dumps((7, MAP, targets.square, [7], {})))
-    tasks.append(dumps((8, STARMAP, targets.add, [(1, 2)], {})))
-    bench.channel.send(Message([dumps([1, *tasks])]))
-    answers = bench.answers()
-    assert [serial for serial, _ in answers] == [5, 6, 7, 8]
-    assert [loads(value) for _, value in answers] == [25, 36, [49], [3]]
+def pickles(*things: object) -> list[bytes]:
+    return [dumps(thing) for thing in things]
+
+
+def test_pack_is_answered_at_once(bench: Bench) -> None:
+    bench.pack(5, MAP, dumps(targets.square), pickles(5, 6))
+    assert bench.values() == (5, 0, [25, 36])
+    bench.pack(6, STARMAP, dumps(targets.add), pickles((1, 2), (3, 4)))
+    assert bench.values() == (6, 0, [3, 7])
+    square = dumps(targets.square)
+    functions = [square, square, dumps(targets.add), None, square]
+    with_keywords = (targets.add, (1, 2), {"third": 3})
+    pieces = pickles((2,), (3,), (1, 2), with_keywords, (4,))
+    bench.pack(7, CALL, functions, pieces)
+    assert bench.values() == (7, 0, [4, 9, 3, 6, 16])
+    bench.pack(8, MAP, None, pickles((targets.square, 7), (len, "abc")))
+    assert bench.values() == (8, 0, [49, 3])
     assert bench.value(9, CALL, targets.square, (2,), {}) == 4
 
 
-def test_batch_with_failures_is_answered_in_order(bench: Bench) -> None:
-    tasks = [dumps((n, CALL, targets.fail_odd, (n,), {})) for n in (4, 5)]
-    tasks.append(dumps((6, CALL, targets.identity, (targets.Unloadable(),), {})))
-    tasks.append(dumps((7, CALL, targets.blob, (100_000,), {})))
-    tasks.append(dumps((8, CALL, targets.square, (3,), {})))
-    bench.channel.send(Message([dumps([1, *tasks])]))
-    assert [serial for serial, _ in bench.answers()] == [4]
-    assert bench.notice().kind == FAILED
-    assert [serial for serial, _ in bench.answers()] == [6]  # made where it is loaded
+def test_pack_with_failures_is_answered_in_order(bench: Bench) -> None:
+    tasks: list[object] = [
+        (targets.fail_odd, (4,), {}),
+        (targets.fail_odd, (5,), {}),
+        (targets.identity, (targets.Unloadable(),), {}),
+        (targets.blob, (100_000,), {}),
+        (targets.square, (3,), {}),
+        (targets.make_unpicklable, (), {}),
+        (targets.square, (4,), {}),
+    ]
+    pieces = [*pickles(*tasks), dumps(targets.square)[:-1]]
+    bench.pack(5, CALL, [None] * 8, pieces)
+    assert bench.values() == (5, 0, [4])
+    notice = bench.notice()
+    assert (notice.kind, notice.index) == (FAILED, 1)
+    serial, first, (_,) = bench.values()
+    assert (serial, first) == (5, 2)
+    notice = bench.notice()
+    assert (notice.kind, notice.index) == (PART, 4)
     assert len(unpickle(bench.receive())) == 100_000
-    assert [serial for serial, _ in bench.answers()] == [8]
+    assert bench.values() == (5, 4, [9])
+    notice = bench.notice()
+    assert (notice.kind, notice.index) == (FAILED, 5)
+    assert isinstance(notice.exception(), ResultError)
+    assert bench.values() == (5, 6, [16])
+    notice = bench.notice()
+    assert (notice.kind, notice.index) == (FAILED, 7)
+    assert isinstance(notice.exception(), TaskLoadError)
+    assert bench.value(9, CALL, targets.square, (2,), {}) == 4
 
 
-def test_answers_of_a_batch_are_noted(bench: Bench) -> None:
+def test_many_values_of_a_pack_come_in_parts(bench: Bench) -> None:
+    bench.pack(5, MAP, dumps(targets.blob), pickles(*[9_000] * 7))
+    values: list[bytes] = []
+    while len(values) < 7:
+        serial, first, some = bench.values()
+        assert (serial, first) == (5, len(values))
+        assert len(some) <= 3
+        values += some
+    assert [len(value) for value in values] == [9_000] * 7
+
+
+def test_values_of_a_pack_are_noted(bench: Bench) -> None:
     """While a later task runs, those of the earlier ones are to be seen."""
-    tasks = [dumps((serial, CALL, targets.square, (serial,), {})) for serial in (5, 6)]
-    tasks.append(dumps((7, CALL, targets.in_worker_thread, (_see_answers,), {})))
+    tasks: list[object] = [(targets.square, (2,), {}), (targets.square, (3,), {})]
+    tasks.append((targets.in_worker_thread, (_see_values,), {}))
     _bench.append(bench)
     try:
-        bench.channel.send(Message([dumps([1, *tasks])]))
-        (*_, (_, seen)) = bench.answers()
+        bench.pack(7, CALL, [None] * 3, pickles(*tasks))
+        _, _, (*_, seen) = bench.values()
     finally:
         _bench.clear()
-    assert [(serial, loads(value)) for serial, value in loads(seen)] == [
-        (5, 25),
-        (6, 36),
-    ]
+    assert [(index, loads(value)) for index, value in seen.items()] == [(0, 4), (1, 9)]
 
 
-def _see_answers() -> list[tuple[int, bytes]]:
-    return _bench[0].progress.answers()
+def _see_values() -> dict[int, bytes]:
+    assert not _bench[0].progress.values(8)
+    return _bench[0].progress.values(7)
 
 
-def test_batch_that_is_revoked_is_dropped(bench: Bench) -> None:
-    tasks = [dumps((5, CALL, targets.in_worker_thread, (_revoke,), {}))]
-    tasks += [dumps((serial, CALL, targets.fail, (1,), {})) for serial in (6, 7)]
+def test_pack_that_is_revoked_is_dropped(bench: Bench) -> None:
+    tasks: list[object] = [(targets.in_worker_thread, (_revoke,), {})]
+    tasks += [(targets.fail, (1,), {})] * 2
     _bench.append(bench)
     try:
-        bench.channel.send(Message([dumps([33, *tasks])]))
-        assert [serial for serial, _ in bench.answers()] == [5]
+        bench.pack(33, CALL, [None] * 3, pickles(*tasks))
+        assert bench.values() == (33, 0, [None])
     finally:
         _bench.clear()
     notice = bench.notice()
     assert (notice.kind, notice.index) == (DROPPED, 33)
-    assert bench.progress.begun(6) is None
-    bench.channel.send(Message([dumps([34, dumps((8, CALL, int, (), {}))])]))
-    assert [serial for serial, _ in bench.answers()] == [8]
+    bench.pack(34, MAP, dumps(int), pickles(8))
+    assert bench.values() == (34, 0, [8])
 
 
 def _revoke() -> None:
@@ -216,9 +259,9 @@ def _revoke() -> None:
 
 
 def test_values_are_noted_before_they_are_sent(bench: Bench) -> None:
-    pickles = bench.value(1, MAP | NOTED, targets.square, [1, 2, 3], {})
-    assert [loads(pickled) for pickled in pickles] == [1, 4, 9]
-    assert bench.progress.notes() == dict(enumerate(pickles))
+    values = bench.value(1, MAP | NOTED, targets.square, [1, 2, 3], {})
+    assert [loads(value) for value in values] == [1, 4, 9]
+    assert bench.progress.notes() == dict(enumerate(values))
     # So much that not all of it can be noted at once comes in parts.
     bench.send(2, MAP | NOTED, targets.blob, [400_000] * 5, {})
     arrived: list[bytes] = []

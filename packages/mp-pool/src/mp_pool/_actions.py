@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Generic, TypeVar
+    from typing import ClassVar, Generic, Self, TypeVar
 
     ChunkT = TypeVar("ChunkT", bound="Unit")
 else:
@@ -19,19 +19,29 @@ class Unit:
     Attributes:
         deaths: workers that died holding it as their oldest, before it had begun.
         small: it can be taken back after it was sent.
-        light: many of that size can.
         turn: its place in the order of submission.
         unwanted: it was cancelled: it is not sent, and not sent again.
+        divisible: it can be split, and what of it has not begun comes back.
     """
 
-    __slots__ = ("deaths", "light", "small", "turn", "unwanted")
+    divisible: ClassVar[bool] = False
+
+    __slots__ = ("deaths", "small", "turn", "unwanted")
 
     def __init__(self, small: bool = True) -> None:
         self.deaths = 0
         self.turn = 0
         self.small = small
-        self.light = small
         self.unwanted = False
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks of it are to be run; it matters if it is divisible."""
+        return 1
+
+    def split(self, tasks: int) -> Self:
+        """Make a unit of its first tasks, so many, and keep the rest."""
+        raise NotImplementedError
 
 
 class Action:

@@ -63,5 +63,5 @@ def death_of(lane: Lane, chunk: Chunk) -> tuple[int, WorkerDiedError]:
     if crash:
         text += f"\n\n{crash.rstrip()}"
     number = None if chunk.job.single else task
-    pid, code, name = process.pid, process.exitcode, chunk.job.name
+    pid, code, name = process.pid, process.exitcode, chunk.job.name_of(task)
     return task, WorkerDiedError(text, pid, code, name, number, crash)

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
     from mp_pool._jobs import Chunk, Collected
     from mp_pool._lane import Lane
+    from mp_pool._packs import LightCall
     from mp_pool._platform import Packet
     from mp_pool._result import Failure
     from mp_pool._stream import Stream
 
-    Request: TypeAlias = "Collected | Call | Feed | Again | Cancellation | str"
+    Request: TypeAlias = (
+        "Collected | LightCall | Call | Feed | Again | Cancellation | str"
+    )
 
 #: States that callers see.
 OPEN, CLOSED, TERMINATED, BROKEN, FOREIGN = (
@@ -149,6 +152,9 @@ class Desk:
         recall: callers are to give workers back to the I/O thread, and to ask it.
         requests: what the I/O thread has to see to.
         sleeping: the I/O thread may have to be woken.
+        full: nothing could be sent just now, and the I/O thread will look at requests
+            of work when that changes.
+        urgent: there may be requests that cannot wait for that.
         finished: there is no I/O thread any more.
         watch: has the I/O thread woken by what comes to a descriptor.
         reason: why the pool is broken, and the exception that is the cause.
@@ -163,6 +169,8 @@ class Desk:
         self.recall = True
         self.requests: deque[Request] = deque()
         self.sleeping = False
+        self.full = False
+        self.urgent = False
         self.finished = False
         self.waker = Waker()
         self.reason = ""
@@ -179,9 +187,21 @@ class Desk:
         return ValueError("Pool not running")
 
     def post(self, request: Request) -> None:
-        """Have the I/O thread see to something."""
+        """Have the I/O thread see to something, soon."""
         self.requests.append(request)
+        self.urgent = True
         if self.sleeping:
+            self.waker.set()
+
+    def post_work(self, request: LightCall | Feed) -> None:
+        """Have the I/O thread see to something when workers can take it.
+
+        A caller that is interrupted here has to set the waker.
+        """
+        self.requests.append(request)
+        if self.sleeping and not self.full:
+            # Once is enough, until it goes to sleep again.
+            self.sleeping = False
             self.waker.set()
 
     def lead(self, call: Call) -> bytes | None:

@@ -28,7 +28,7 @@ LOADING, RUNNING, PICKLING = range(3)
 _SHOWN = 500
 
 #: Modules whose entries a traceback does not begin with.
-_OWN = ("mp_pool._worker", "mp_pool._tasks", "mp_pool._trace")
+_OWN = ("mp_pool._worker", "mp_pool._tasks", "mp_pool._pack_runner", "mp_pool._trace")
 
 
 def failure(

@@ -5,8 +5,6 @@ Part of the I/O thread: nothing here is called from elsewhere.
 
 from __future__ import annotations
 
-from functools import partial
-
 from mp_connection.errors import HandleError
 from mp_connection.lean import dumps, loads
 from mp_pool._actions import (
@@ -20,36 +18,21 @@ from mp_pool._actions import (
     TakeBack,
     TakeBackWaiting,
 )
-from mp_pool._deaths import death_of, ended_by_itself, why_not_ready
-from mp_pool._desk import (
-    BROKEN,
-    CLOSED,
-    OPEN,
-    TERMINATED,
-    Again,
-    Call,
-    Cancellation,
-    Desk,
-)
-from mp_pool._jobs import Chunk, Collected, Dropped, Job
+from mp_pool._again import split
+from mp_pool._burial import bury, lost, note_breakage
+from mp_pool._cancelling import end_dropped
+from mp_pool._desk import TERMINATED, Call, Desk
+from mp_pool._jobs import Chunk, Collected, Job
+from mp_pool._packs import MOST_TASKS, Calls, Pack, first_of
 from mp_pool._platform import Poller
-from mp_pool._result import Failure, lost_descriptors, size_of
-from mp_pool._scheduler import (
-    DEEP,
-    DEPTH,
-    LOST,
-    LOST_PART,
-    RETRIED,
-    STOPPED,
-    UNTOUCHED,
-    Scheduler,
-)
+from mp_pool._result import Alone, Failure, lost_descriptors, size_of
+from mp_pool._scheduler import Scheduler
 from mp_pool._wire import (
+    ANSWER_HEAD,
     ANSWERS,
     DROPPED,
     FAILED,
     HELLO,
-    NOTED,
     PART,
     PICKLE,
     PROTOCOL,
@@ -58,26 +41,21 @@ from mp_pool._wire import (
     UNLOADED,
     Notice,
     beginning_at,
-    pickle_chunk,
 )
-from mp_pool.errors import TaskCancelledError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
-    from mp_connection.channel import Received
-    from mp_pool._callbacks import Callbacks
+    from mp_connection.channel import Message, Received
+    from mp_pool._callbacks import Callback, Callbacks, ErrorCallback
     from mp_pool._fleet import Fleet
     from mp_pool._lane import Lane
+    from mp_pool._packs import LightCall
     from mp_pool._result import Answer, AsyncResult
     from mp_pool._trace import Tracer
     from mp_pool._warden import Warden
-
-
-#: Chunks that are sent together at most: the worker has more to do while their answers
-#: are dealt with.
-MOST_TOGETHER = DEEP // 2
 
 
 class Foreman:
@@ -94,19 +72,20 @@ class Foreman:
     Attributes:
         jobs: what is not finished.
         awaited: from where more chunks will come, also after `close`.
+        dropped: workers hold chunks that nobody wants.
     """
 
     __slots__ = (
-        "_batches",
-        "_callbacks",
-        "_desk",
-        "_dropped",
-        "_fleet",
-        "_scheduler",
-        "_tracer",
-        "_warden",
+        "_packs",
         "awaited",
+        "callbacks",
+        "desk",
+        "dropped",
+        "fleet",
         "jobs",
+        "scheduler",
+        "tracer",
+        "warden",
     )
 
     def __init__(
@@ -118,17 +97,17 @@ class Foreman:
         warden: Warden,
         tracer: Tracer | None,
     ) -> None:
-        self._desk = desk
-        self._fleet = fleet
-        self._scheduler = scheduler
-        self._callbacks = callbacks
-        self._warden = warden
-        warden.take_back = self._take_back
-        self._tracer = tracer
-        # With one worker the order counts more, and traces show tasks one by one.
-        self._batches = scheduler.size > 1 and tracer is None
-        #: Workers hold chunks that nobody wants.
-        self._dropped = False
+        self.desk = desk
+        self.fleet = fleet
+        self.scheduler = scheduler
+        self.callbacks = callbacks
+        self.warden = warden
+        warden.take_back = self.take_back
+        self.tracer = tracer
+        # A single worker keeps what it was sent; and the task that takes too much
+        # memory has to be known.
+        self._packs = scheduler.size > 1 and not warden.looks_at_memory
+        self.dropped = False
         self.jobs: set[Job] = set()
         self.awaited: set[object] = set()
 
@@ -136,127 +115,105 @@ class Foreman:
 
     def perform(self) -> None:
         """Carry out what was decided."""
-        actions = self._scheduler.actions
+        actions = self.scheduler.actions
         while actions:
-            sends: dict[int, list[Chunk]] = {}
-            while actions and type(action := actions[0]) is Send:
-                sends.setdefault(action.worker, []).append(action.chunk)
-                actions.popleft()
-            for number, chunks in sends.items():
-                self._send_several(self._fleet[number], chunks)
-            if actions:
-                self._perform_rare(actions.popleft())
-
-    def _send_several(self, lane: Lane, chunks: list[Chunk]) -> None:
-        """Send chunks, and those together whose tasks are short."""
-        pace = min(lane.pace(), MOST_TOGETHER) if self._batches else 1
-        self._scheduler.workers[lane.number].depth = DEEP if pace > 1 else DEPTH
-        together: list[Chunk] = []
-        for chunk in chunks:
-            if pace > 1 and chunk.simple:
-                together.append(chunk)
-                if len(together) < pace:
-                    continue
-            self._send_batch(lane, together)
-            together = []
-            if not (pace > 1 and chunk.simple):
-                self._send(lane, chunk)
-        self._send_batch(lane, together)
-
-    def _send_batch(self, lane: Lane, chunks: list[Chunk]) -> None:
-        if len(chunks) < 2:
-            for chunk in chunks:
-                self._send(lane, chunk)
-            return
-        lane.batch = next(self._desk.serials)
-        packet = dumps([lane.batch, *(chunk.content for chunk in chunks)], PROTOCOL)
-        for chunk in chunks:
-            chunk.packet, chunk.batch = packet, lane.batch
-        lane.traffic += len(packet)
-        if not lane.push(packet):
-            fd = lane.channel.fileno()
-            self._fleet.poller.watch(fd, Poller.READ | Poller.WRITE)
+            action = actions.popleft()
+            if isinstance(action, Send):
+                self._send(self.fleet[action.worker], action.chunk)
+            else:
+                self._perform_rare(action)
 
     def _send(self, lane: Lane, chunk: Chunk) -> None:
-        chunk.packet, chunk.batch = chunk.content, 0
-        if chunk.done:
-            lane.push(beginning_at(chunk.done))
-        if chunk.job.terms.timeout is not None:
-            self._warden.watch(lane, chunk)
+        if isinstance(chunk, Pack):
+            content: bytes | Message = chunk.packed(next(self.desk.serials))
+        else:
+            content = chunk.packet = chunk.content
+            if chunk.done:
+                lane.push(beginning_at(chunk.done))
+            if chunk.job.terms.timeout is not None:
+                self.warden.watch(lane, chunk)
         lane.traffic += chunk.size
-        if not lane.push(chunk.content):
+        if not lane.push(content):
             fd = lane.channel.fileno()
-            self._fleet.poller.watch(fd, Poller.READ | Poller.WRITE)
+            self.fleet.poller.watch(fd, Poller.READ | Poller.WRITE)
 
     def _perform_rare(self, action: Action) -> None:
         if isinstance(action, Start):
             self._start(action.worker)
         elif isinstance(action, TakeBack):
-            self._take_back(action.worker)
+            self.take_back(action.worker)
         elif isinstance(action, TakeBackWaiting):
-            self._take_back_waiting(action.worker)
+            self.take_back_waiting(action.worker)
         elif isinstance(action, Fail):
-            self._lost(self._fleet[action.worker], action.chunk)
+            lost(self, self.fleet[action.worker], action.chunk)
         elif isinstance(action, Cancel):
             chunk = action.chunk
-            self._resolve(chunk, chunk.count, Failure(self._desk.error()))
+            self.resolve(chunk, chunk.count, Failure(self.desk.error()))
         elif isinstance(action, Stop):
-            self._fleet[action.worker].stop()
+            self.fleet[action.worker].stop()
         elif isinstance(action, Kill):
-            self._fleet.kill(self._fleet[action.worker])
+            self.fleet.kill(self.fleet[action.worker])
 
     def _start(self, number: int) -> None:
         """Start a worker while the pool is in use."""
         try:
-            self._fleet.launch(number)
+            self.fleet.launch(number)
         except Exception as error:
-            self._desk.reason = f"a worker cannot be started: {error!r}"
-            self._desk.cause = error
-            self._scheduler.not_started(number)
-            self._note_breakage()
+            self.desk.reason = f"a worker cannot be started: {error!r}"
+            self.desk.cause = error
+            self.scheduler.not_started(number)
+            note_breakage(self)
         else:
-            self._fleet.expect_sign(self._fleet[number])
+            self.fleet.expect_sign(self.fleet[number])
 
-    def _take_back(self, number: int) -> bool:
+    def take_back(self, number: int) -> bool:
         """Take back what a worker is to receive next; whether there was something."""
-        packet = self._fleet[number].take_back()
+        packet = self.fleet[number].take_back()
         if packet is None:
             return False
         # It need not be the newest, if the worker is slow to receive.
-        held = self._scheduler.workers[number].held
+        held = self.scheduler.workers[number].held
         for chunk in [chunk for chunk in held if chunk.packet == packet]:
-            chunk.batch = 0
-            self._scheduler.taken_back(number, chunk)
+            self.scheduler.taken_back(number, chunk)
         return True
 
-    def _take_back_waiting(self, number: int) -> None:
-        lane = self._fleet[number]
+    def take_back_waiting(self, number: int) -> None:
+        lane = self.fleet[number]
         # What is done is not to wait for what runs.
-        self._answers(lane, lane.answers(), sent=False)
-        oldest = self._scheduler.oldest(number)
+        self._find_values(lane)
+        oldest = self.scheduler.oldest(number)
         packet = lane.take_back(peek=True)
         if oldest is None or packet == oldest.packet:
             return
+        if isinstance(oldest, Pack):
+            self.revoke(lane, oldest)
         if packet is not None:
-            while self._take_back(number):
+            while self.take_back(number):
                 pass
-        held = self._scheduler.workers[number].held
-        in_hand = [
-            chunk for chunk in held if chunk.batch == oldest.batch and oldest.batch
-        ][1:]
-        if in_hand and lane.revoke(oldest):
-            for chunk in in_hand:
-                chunk.batch = 0
-                self._scheduler.taken_back(number, chunk)
+        if self.dropped:
+            end_dropped(self, lane)
+
+    def revoke(self, lane: Lane, pack: Pack) -> bool:
+        """Take back what a worker has not begun of the pack that it has in hand.
+
+        Returns:
+            Whether it certainly has nothing left but the task that it runs.
+        """
+        index = lane.revoke(pack)
+        if index is None:
+            return False
+        if index + 1 < pack.count:
+            self.scheduler.cut_off(pack.cut(index + 1))
+        return True
 
     # --------------------------------------------------------- calls that are led
 
     def take_over(self, call: Call) -> None:
         """Go on where a caller stopped with its call."""
-        lane = self._fleet.take_from(call)
+        lane = self.fleet.take_from(call)
         if lane is None:
             # It was interrupted before it had the worker, or after it had let go.
-            self._fleet.find_lost(self._scheduler.lent)
+            self.fleet.find_lost(self.scheduler.lent)
             return
         chunk = None
         if call.sent and not call.answered:
@@ -265,35 +222,35 @@ class Foreman:
             job.chunks.append(chunk)
             job.take_chunks()
             self.jobs.add(job)
-        self._scheduler.returned(lane.number, chunk)
+        self.scheduler.returned(lane.number, chunk)
         self.perform()
         if chunk is not None:
             if call.inbox and call.inbox[0][0]:
                 lane.keep(call.inbox[0])
             self.take_in(lane)
         if lane.over:
-            self._bury(lane)
+            bury(self, lane)
 
     # ------------------------------------------------------------------- answers
 
     def take_in(self, lane: Lane) -> None:
         """Receive one message of a worker, if this thread is the one to do it."""
-        owner = self._desk.claims.get(lane)
+        owner = self.desk.claims.get(lane)
         if isinstance(owner, Call) and owner.deferred:
             self.take_over(owner)
-        elif owner is self._desk:
+        elif owner is self.desk:
             received = lane.try_receive()
             if received is not None:
-                self._message(lane, received)
+                self.message(lane, received)
 
-    def _message(self, lane: Lane, received: bytes | Received | HandleError) -> None:
+    def message(self, lane: Lane, received: bytes | Received | HandleError) -> None:
         if isinstance(received, HandleError):
             self._values(lane, lost_descriptors(received))
         elif isinstance(received, bytes):
             if received[0] == PICKLE:
                 self._values(lane, received)
             elif received[:2] == ANSWERS:
-                self._answers(lane, loads(memoryview(received)[2:]))
+                self._pack_values(lane, received)
             else:
                 self._notice(lane, Notice.decode(memoryview(received)[1:]))
         elif received.pickled:
@@ -303,283 +260,147 @@ class Foreman:
 
     def _values(self, lane: Lane, answer: Answer | Failure) -> None:
         """Values arrived: for the rest of a worker's oldest chunk, or for a part."""
-        chunk = self._scheduler.oldest(lane.number)
+        chunk = self.scheduler.oldest(lane.number)
         if chunk is None:
             return  # it was cancelled meanwhile
         end = chunk.part or chunk.count
+        chunk.part = 0
         if not isinstance(answer, Failure):
             lane.traffic += size_of(answer)
-        if chunk.part:
-            chunk.part = 0
-        else:
-            self._scheduler.answered(lane.number)
-            # The worker first: it can go on while this thread does the rest.
-            self.perform()
-            if self._dropped:
-                self._end_dropped(lane)
-        self._resolve(chunk, end, answer)
+            if isinstance(chunk, Pack):
+                answer = Alone(answer)
+        self._come_to(lane, chunk, end, answer)
 
-    def _answers(
-        self, lane: Lane, answers: list[tuple[int, bytes]], sent: bool = True
+    def _come_to(
+        self,
+        lane: Lane,
+        chunk: Chunk,
+        end: int,
+        outcome: Answer | Failure,
+        sent: bool = True,
     ) -> None:
-        """Answers of a batch arrived, some of which may have been found before.
+        """A worker's oldest chunk is answered up to a task.
 
         Args:
             lane: the worker.
-            answers: serial numbers and pickles.
-            sent: they were sent, and not found while the worker runs something long.
+            chunk: the chunk.
+            end: the first task that is not answered.
+            outcome: of those before, so far as they were not.
+            sent: it was, and not found while the worker runs something long.
         """
-        done = []
-        for serial, answer in answers:
-            oldest = self._scheduler.oldest(lane.number)
-            if oldest is not None and oldest.serial == serial:
-                self._scheduler.answered(lane.number, sent)
-                lane.traffic += len(answer)
-                done.append((oldest, answer))
+        number, first, begin = lane.number, chunk.first, chunk.done
+        chunk.done = end
+        if self._packs and sent:
+            pace = min(lane.pace(), MOST_TASKS)
+            self.scheduler.workers[number].pace = pace
+        if end == chunk.count and not (isinstance(chunk, Pack) and chunk.revoked):
+            self.scheduler.answered(number, sent)
+        elif sent:
+            self.scheduler.answered_part(number)
+        # The worker first: it can go on while this thread does the rest.
         self.perform()
-        if self._dropped:
-            self._end_dropped(lane)
-        for chunk, answer in done:
-            self._resolve(chunk, chunk.count, answer)
+        if self.dropped:
+            end_dropped(self, lane)
+        self._deliver(chunk, first + begin, end - begin, outcome)
+
+    def _pack_values(self, lane: Lane, packet: bytes) -> None:
+        """Values of a pack arrived, some of which may have been found before."""
+        _, serial, first, end = ANSWER_HEAD.unpack_from(packet)
+        chunk = self.scheduler.oldest(lane.number)
+        if chunk is None or chunk.serial != serial:
+            return  # all of them were found, or nobody wants them any more
+        lane.traffic += len(packet)
+        values = packet[ANSWER_HEAD.size :]
+        done = chunk.done
+        if first < done:
+            values = dumps(loads(values)[done - first :], PROTOCOL)
+        self._come_to(lane, chunk, end, values)
+
+    def _find_values(self, lane: Lane) -> None:
+        """Take values that a worker has noted and not sent, of the pack that it has."""
+        chunk = self.scheduler.oldest(lane.number)
+        if isinstance(chunk, Pack):
+            values = first_of(lane.values(chunk), chunk.done, chunk.count)
+            if values:
+                end = chunk.done + len(values)
+                self._come_to(lane, chunk, end, dumps(values, PROTOCOL), sent=False)
 
     def _notice(self, lane: Lane, notice: Notice) -> None:
         if notice.kind == HELLO:
-            self._fleet.has_spoken(lane)
+            self.fleet.has_spoken(lane)
         elif notice.kind == REFUSED:
             lane.refusal = notice
         elif notice.kind == DROPPED:
             self._take_dropped(lane.number, notice.index)
         elif notice.kind == READY:
-            self._scheduler.ready(lane.number)
+            self.scheduler.ready(lane.number)
             self.perform()
-        elif (chunk := self._scheduler.oldest(lane.number)) is not None:
+        elif (chunk := self.scheduler.oldest(lane.number)) is not None:
             if notice.kind == PART:
                 chunk.part = notice.index
             elif notice.kind == FAILED:
-                end = notice.index + 1
-                if end == chunk.count:
-                    self._scheduler.answered(lane.number)
-                    self.perform()
-                self._resolve(chunk, end, Failure(notice))
+                self._come_to(lane, chunk, notice.index + 1, Failure(notice))
             elif notice.kind == UNLOADED:
-                self._scheduler.answered(lane.number)
+                self.scheduler.answered(lane.number)
                 self.perform()
                 if chunk.count - chunk.done > 1:
-                    self._split(chunk)
+                    split(self, chunk)
                 else:
-                    self._resolve(chunk, chunk.count, Failure(notice))
+                    self.resolve(chunk, chunk.count, Failure(notice))
 
-    def _take_dropped(self, number: int, batch: int) -> None:
-        """A worker let go of what it had not begun of a batch that was revoked."""
-        held = self._scheduler.workers[number].held
-        # Some may have been taken back before, and may even be here again.
-        for chunk in [chunk for chunk in held if chunk.batch == batch]:
-            chunk.batch = 0
-            self._scheduler.taken_back(number, chunk)
-        self.perform()
+    def _take_dropped(self, number: int, serial: int) -> None:
+        """A worker let go of what it had not begun of a pack that was revoked."""
+        chunk = self.scheduler.oldest(number)
+        if isinstance(chunk, Pack) and chunk.serial == serial:
+            if chunk.tasks:
+                self.scheduler.taken_back(number, chunk)
+            else:  # that was certain before: what had not begun is here already
+                self.scheduler.answered(number)
+            self.perform()
 
-    def _resolve(self, chunk: Chunk, end: int, outcome: Answer | Failure) -> None:
+    def resolve(self, chunk: Chunk, end: int, outcome: Answer | Failure) -> None:
         """All tasks of a chunk before this one, so far as they were not, are done."""
-        first, count = chunk.first + chunk.done, end - chunk.done
-        chunk.done = end
+        begin, chunk.done = chunk.done, end
+        self._deliver(chunk, chunk.first + begin, end - begin, outcome)
+
+    def _deliver(
+        self, chunk: Chunk, first: int, count: int, outcome: Answer | Failure
+    ) -> None:
+        """Tell the job of a chunk what came of some tasks."""
+        if not count:
+            return
         job = chunk.job
         if job.resolved(first, count, outcome, chunk.style):
             self.finish(job)
         elif job.terms.progress is not None and isinstance(job, Collected):
-            job.report(self._callbacks)
+            job.report(self.callbacks)
 
     def finish(self, job: Job) -> None:
         """All of a job is resolved."""
         self.jobs.discard(job)
         if job.terms.progress is not None and isinstance(job, Collected):
-            job.report(self._callbacks)
+            job.report(self.callbacks)
         # Nobody who terminates a pool expects to be called back.
-        terminated = self._desk.state == TERMINATED
-        job.finish(None if terminated else self._callbacks)
+        terminated = self.desk.state == TERMINATED
+        job.finish(None if terminated else self.callbacks)
 
-    # -------------------------------------------------------------- cancellation
+    def calls(self, calls: Sequence[LightCall]) -> Calls:
+        """A job of calls that can travel together."""
+        return Calls(calls, self._post)
 
-    def cancel(self, cancellation: Cancellation) -> None:
-        """A call is not wanted any more."""
-        job = self._job_of(cancellation.result)
-        if job is None:
-            return  # it is complete
-        holders = [
-            (number, worker)
-            for number, worker in self._scheduler.workers.items()
-            if any(chunk.job is job for chunk in worker.held)
-        ]
-        if not cancellation.running and any(
-            self._fleet[number].begun(worker.held[0]) is not None
-            for number, worker in holders
-            if worker.held[0].job is job
-        ):
-            return
-        job.give_up(Failure(TaskCancelledError("the call was cancelled")))
-        everywhere = [self._scheduler.pending, *(worker.held for _, worker in holders)]
-        unwanted = [c for chunks in everywhere for c in chunks if c.job is job]
-        for chunk in unwanted:
-            chunk.job = Dropped(job)
-        self._scheduler.withdraw(unwanted)
-        for number, worker in holders:
-            if isinstance(worker.held[0].job, Dropped):
-                self._end_dropped(self._fleet[number])
-            else:
-                self._dropped = True
-                if self._scheduler.size > 1:
-                    # All that it has not received, and then what it has in hand.
-                    while len(worker.held) > 1 and self._take_back(number):
-                        pass
-                    self._take_back_waiting(number)
-        # Whoever waits for the result hears of it when nobody will begin it any more.
-        self.finish(job)
+    def add(self, calls: Calls) -> None:
+        """Have calls run."""
+        self.jobs.add(calls)
+        self.scheduler.submit([calls.pack()])
 
-    def _job_of(self, result: AsyncResult[Any]) -> Collected | None:
-        """The job with a certain result; None if it is complete."""
-        for owner in list(self._desk.claims.values()):
-            if isinstance(owner, Call) and owner.result is result:
-                self.take_over(owner)
-        for job in self.jobs:
-            if isinstance(job, Collected) and job.result is result:
-                return job
-        return None
-
-    def _end_dropped(self, lane: Lane) -> None:
-        """End a worker if it runs something that nobody wants."""
-        chunk = self._scheduler.oldest(lane.number)
-        condemned = self._scheduler.workers[lane.number].condemned
-        if chunk is not None and isinstance(chunk.job, Dropped) and not condemned:
-            # If it is spared, the next answer is another occasion.
-            self._dropped = True
-            self._warden.end(lane, chunk, TaskCancelledError())
-
-    # ------------------------------------------- chunks that are tried one by one
-
-    def _split(self, chunk: Chunk) -> None:
-        """Have the tasks of a chunk sent one by one, as some of them does harm."""
-        again = Again(chunk)
-        self.awaited.add(again)
-        # Pickling may run code of the user's.
-        self._callbacks.start()
-        self._callbacks.run(partial(_pickle_again, again, self._desk))
-
-    def try_again(self, again: Again) -> None:
-        """The tasks of a chunk are there, one by one."""
-        self.awaited.discard(again)
-        job = again.chunk.job
-        if job not in self.jobs:
-            return  # it was cancelled meanwhile
-        for task, failure in again.failures:
-            if job.resolved(task, 1, failure):
-                self.finish(job)
-        self._scheduler.submit(again.chunks)
-
-    # -------------------------------------------------------------------- deaths
-
-    def ended(self, lane: Lane) -> None:
-        """The process of a worker seems to have ended."""
-        if not self._fleet.has_ended(lane):
-            return
-        if self._fleet.recall(lane.number):
-            self._bury(lane)
+    def _post(
+        self,
+        result: AsyncResult[Any],
+        callback: Callback[Any],
+        error_callback: ErrorCallback,
+    ) -> None:
+        """A call is complete; it may have callbacks."""
+        if callback is error_callback is None or self.desk.state == TERMINATED:
+            result._complete()
         else:
-            # The caller that leads it returns, and hands it over.
-            lane.cut()
-
-    def _bury(self, lane: Lane) -> None:
-        """Take in what a worker had sent before its end, and tell the scheduler."""
-        scheduler, number = self._scheduler, lane.number
-        scheduler.ended(number)
-        while (received := lane.try_receive()) is not None:
-            self._message(lane, received)
-        self._answers(lane, lane.answers())
-        loss = UNTOUCHED
-        oldest = scheduler.oldest(number)
-        if oldest is not None:
-            loss = self._loss(lane, oldest)
-        if oldest is not None and (oldest.done or loss in (LOST_PART, RETRIED)):
-            # The rest can only be sent to a worker that has nothing else to receive.
-            oldest.small = False
-        # Once the pool has stopped, workers end because of that.
-        if not (scheduler.workers[number].ready or scheduler.phase == STOPPED):
-            self._desk.reason, self._desk.cause = why_not_ready(lane)
-        scheduler.died(number, loss, ended_by_itself(lane))
-        self._note_breakage()
-        self.perform()
-        self._fleet.discard(lane)
-
-    def _loss(self, lane: Lane, chunk: Chunk) -> str:
-        """What a worker took of its oldest chunk."""
-        index = lane.begun(chunk)
-        if isinstance(chunk.job, Dropped):
-            return LOST
-        if index is None:
-            if chunk.verdict is None:
-                return UNTOUCHED
-            index = chunk.done
-        self._recover(lane, chunk, index)
-        task, times = chunk.died
-        times = times + 1 if task == index else 1
-        if chunk.verdict is None and times <= chunk.job.terms.retries:
-            chunk.died = index, times
-            if chunk.done < index:
-                _, error = death_of(lane, chunk)
-                self._resolve(chunk, index, Failure(error))
-            return RETRIED
-        return LOST_PART if index + 1 < chunk.count else LOST
-
-    def _recover(self, lane: Lane, chunk: Chunk, index: int) -> None:
-        """Take values that a worker had noted and not sent: of tasks before this."""
-        chunk.part = 0
-        if not chunk.style & NOTED:
-            return
-        notes = lane.notes()
-        values: list[bytes] = []
-        while (task := chunk.done + len(values)) < index and task in notes:
-            values.append(notes[task])
-        if values:
-            self._resolve(chunk, chunk.done + len(values), dumps(values, PROTOCOL))
-
-    def _lost(self, lane: Lane, chunk: Chunk) -> None:
-        """A worker took a task with it, and values before it that were not sent."""
-        verdict, chunk.verdict = chunk.verdict, None
-        if isinstance(chunk.job, Dropped):
-            return
-        untouched = verdict is None and lane.begun(chunk) is None
-        if untouched and chunk.count > chunk.done + 1:
-            self._split(chunk)
-            return
-        task, error = death_of(lane, chunk)
-        if self._tracer is not None and error.pid is not None:
-            self._tracer.happened(f"ended, and {chunk.job.describe(task)}", error.pid)
-        self._resolve(chunk, task + 1 - chunk.first, verdict or Failure(error))
-
-    def _note_breakage(self) -> None:
-        """Tell callers, if the pool has become unusable."""
-        if self._scheduler.broken and self._desk.state in (OPEN, CLOSED):
-            self._desk.state = BROKEN
-
-
-def _pickle_again(again: Again, desk: Desk) -> None:
-    """Pickle the tasks of a chunk one by one."""
-    chunk, function = again.chunk, again.chunk.job.function
-    style = chunk.style & ~NOTED
-    for number in range(chunk.done, chunk.count):
-        item, task = chunk.items[number], chunk.first + number
-        serial = next(desk.serials)
-
-        def name_parts(
-            task: int = task, item: object = item
-        ) -> list[tuple[str, object]]:
-            return [("func", function), (f"iterable[{task}]", item)]
-
-        try:
-            content = pickle_chunk(
-                serial, style, chunk.job.sent, [item], {}, name_parts, copy=True
-            )
-        except Exception as error:
-            again.failures.append((task, Failure(error)))
-        else:
-            single = Chunk(chunk.job, serial, task, content, [item], style)
-            again.chunks.append(single)
-    desk.post(again)
+            self.callbacks.post(result, callback, error_callback)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Generic, Self, TypeVar
 
-    from mp_pool._stream import Entry, MakeChunk, Stream, Submit
+    from mp_pool._stream import Entry, MakeChunk, MakePacks, Stream, Submit
 
     T_co = TypeVar("T_co", covariant=True)
 else:
@@ -143,7 +143,11 @@ IMapIterator.__module__ = "mp_pool"
 
 
 def feed(
-    stream: Stream, source: Iterator[Any], make_chunk: MakeChunk, submit: Submit
+    stream: Stream,
+    source: Iterator[Any],
+    make_chunk: MakeChunk,
+    submit: Submit,
+    make_packs: MakePacks | None = None,
 ) -> None:
     """Have a thread of its own read the input of a stream.
 
@@ -152,6 +156,7 @@ def feed(
         source: its input.
         make_chunk: makes chunks.
         submit: has them run.
+        make_packs: makes packs, for chunks of one task.
 
     Raises:
         RuntimeError: the system has no more threads.
@@ -159,7 +164,7 @@ def feed(
     submit(stream, [], False)  # from now on the pool waits for it
     thread = threading.Thread(
         target=stream.feed,
-        args=(source, make_chunk, submit),
+        args=(source, make_chunk, submit, make_packs),
         name="mp_pool-feeder",
         daemon=True,
     )

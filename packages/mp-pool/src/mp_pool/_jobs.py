@@ -7,7 +7,7 @@ import os
 from mp_pool._actions import Unit
 from mp_pool._result import Failure, Noted, Outcome
 from mp_pool._terms import USUAL, Terms
-from mp_pool._wire import AHEAD, LIGHT, NOTED, PLAIN, qualified_name
+from mp_pool._wire import AHEAD, NOTED, qualified_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,14 +38,12 @@ class Chunk(Unit):
         done: tasks that are resolved: so many from the beginning.
         part: the next message has the values of the tasks before this; 0 for all.
         verdict: why its worker is being ended, if it is.
-        died: the task whose worker died last, and how often.
-        packet: how it was sent last: its content, or with others in a batch.
-        batch: the number of that batch; 0 if it was sent alone.
+        died: the task of the job whose worker died last, and how often.
+        packet: how it was sent last.
     """
 
     __slots__ = (
         "_handles",
-        "batch",
         "content",
         "count",
         "died",
@@ -72,7 +70,6 @@ class Chunk(Unit):
         small = isinstance(content, bytes) and len(content) <= AHEAD
         # What has a time limit runs at once when it is sent.
         super().__init__(small and job.terms.timeout is None)
-        self.light = self.small and len(content) <= LIGHT  # type: ignore[arg-type]
         self.job = job
         self.serial = serial
         self.first = first
@@ -85,17 +82,10 @@ class Chunk(Unit):
         self.verdict: Failure | None = None
         self.died = (-1, 0)
         self.packet: bytes | Message = content
-        self.batch = 0
         self._handles = None
         if not isinstance(content, bytes) and content.handles:
             self._handles = Handles(content.handles)
             content.handles = self._handles.fds
-
-    @property
-    def simple(self) -> bool:
-        """It may be sent in a batch: one task, light, and nothing special."""
-        plain = self.style <= PLAIN and self.count == 1 and not self.done
-        return plain and self.light
 
     @property
     def size(self) -> int:
@@ -172,9 +162,14 @@ class Job:
         """The qualified name of the function."""
         return qualified_name(self.function)
 
+    def name_of(self, task: int) -> str:
+        """The qualified name of what a task calls."""
+        return self.name
+
     def describe(self, task: int) -> str:
         """What an error calls a task."""
-        return self.name if self.single else f"task {task} of a map of {self.name}"
+        name = self.name_of(task)
+        return name if self.single else f"task {task} of a map of {name}"
 
 
 class Collected(Job):

@@ -45,8 +45,7 @@ class Lane:
         over: its process has ended.
         shut: it was cut off; nothing more can be received.
         traffic: bytes of pickles that were sent and came back.
-        batch: the number of the batch that was sent last.
-        revoked: the batch that was revoked, and what its worker ran then.
+        revoked: the pack that was revoked, and which task of it ran then.
     """
 
     __slots__ = (
@@ -56,7 +55,6 @@ class Lane:
         "_seen",
         "_take_back",
         "_unsent",
-        "batch",
         "channel",
         "number",
         "over",
@@ -78,8 +76,7 @@ class Lane:
         self.shut = False
         self.silent = False
         self.traffic = 0
-        self.batch = 0
-        self.revoked = (0, 0)
+        self.revoked: tuple[int, int | None] = (0, None)
         self._seen = (0, 0, 1)
         self._launching = False
         self._unsent = False
@@ -237,23 +234,25 @@ class Lane:
             self._seen = done, busy, pace
         return pace
 
-    def answers(self) -> list[tuple[int, bytes]]:
-        """As of `Progress.answers`."""
-        return self._end.progress.answers()
-
-    def revoke(self, chunk: Chunk) -> bool:
-        """Have the worker begin nothing behind a chunk that it runs.
+    def revoke(self, chunk: Chunk) -> int | None:
+        """Have the worker begin no more of a pack that it runs.
 
         Returns:
-            Whether that was done before and is certain by now: whatever the worker had
-            begun when it was done is to be seen by the next time.
+            The task behind which certainly nothing is begun: one that runs, and did so
+            when this was called before.  Otherwise None; whatever the worker had begun
+            when it was called is to be seen by the next time.
         """
-        mark = chunk.batch, chunk.serial
-        if self.revoked == mark and self.begun(chunk) is not None:
-            return True
-        self._end.progress.revoke(chunk.batch)
+        index = self.begun(chunk)
+        mark = chunk.serial, index
+        if index is not None and self.revoked == mark:
+            return index
+        self._end.progress.revoke(chunk.serial)
         self.revoked = mark
-        return False
+        return None
+
+    def values(self, chunk: Chunk) -> dict[int, bytes]:
+        """As of `Progress.values`, of a chunk that the worker runs."""
+        return self._end.progress.values(chunk.serial)
 
     def notes(self) -> dict[int, bytes]:
         """The values that the worker had noted, by the index of the task."""

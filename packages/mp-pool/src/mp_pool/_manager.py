@@ -10,7 +10,10 @@ import threading
 from time import monotonic
 
 from mp_connection.lifecycle import at_exit, close_after_fork
+from mp_pool._again import try_again
+from mp_pool._burial import ended
 from mp_pool._callbacks import Callbacks
+from mp_pool._cancelling import cancel
 from mp_pool._desk import (
     BROKEN,
     CLOSE,
@@ -27,6 +30,7 @@ from mp_pool._desk import (
 from mp_pool._fleet import Fleet
 from mp_pool._foreman import Foreman
 from mp_pool._jobs import Chunk, Collected, Job
+from mp_pool._packs import MOST_BYTES, MOST_TASKS
 from mp_pool._platform import Poller
 from mp_pool._result import Failure
 from mp_pool._scheduler import RUNNING, STOPPED, Scheduler
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mp_pool._desk import Request
+    from mp_pool._packs import LightCall
     from mp_pool._terms import Setup
     from mp_pool._trace import Tracer
     from mp_pool.stats import PoolStats
@@ -118,6 +123,12 @@ class Manager:
         self._desk.post(request)
         self.check_requests()
 
+    def submit_work(self, request: LightCall | Feed) -> None:
+        """Have something run, once workers can take it."""
+        self._desk.post_work(request)
+        if self._desk.finished:
+            self._refuse_requests()
+
     @property
     def workers(self) -> list[BaseProcess]:
         """The worker processes, as they are now."""
@@ -141,7 +152,8 @@ class Manager:
             )
         return PoolStats(
             workers=tuple(workers),
-            queued=len(self._scheduler.pending),
+            queued=sum(chunk.tasks for chunk in list(self._scheduler.pending))
+            + len(self._desk.requests),
             running=sum(worker.busy for worker in workers),
             done=done + sum(worker.done for worker in workers),
             failed=failed + sum(worker.failed for worker in workers),
@@ -198,6 +210,8 @@ class Manager:
                 return  # another thread refused it
             if isinstance(request, Collected):
                 self._abandon(request)
+            elif isinstance(request, tuple):
+                self._abandon(self._foreman.calls([request]))
             elif isinstance(request, Feed):
                 self._abandon(request.stream)
             elif isinstance(request, Again):
@@ -224,14 +238,8 @@ class Manager:
                 events = self._wait()
                 for fd, ready in events:
                     self._event(fd, ready)
-                for _ in range(_REQUESTS):
-                    if not desk.requests:
-                        break
-                    # It stays there meanwhile: see below.
-                    self._request(desk.requests[0])
-                    if self._scheduler.pending:
-                        desk.recall = True  # lest callers overtake what waits
-                    desk.requests.popleft()
+                if desk.urgent or not self._scheduler.full:
+                    self._requests()
                 if self._scheduler.pending:
                     self._scheduler.look_again()
                     self._foreman.perform()
@@ -255,13 +263,31 @@ class Manager:
             self._refuse_requests()
             self.callbacks.finish()
 
+    def _requests(self) -> None:
+        """See to what was asked for."""
+        desk = self._desk
+        was_urgent, desk.urgent = desk.urgent, False
+        for _ in range(_REQUESTS):
+            if not desk.requests:
+                return
+            # It stays there meanwhile: see `_run`.
+            seen_to = self._request(desk.requests[0])
+            if self._scheduler.pending:
+                desk.recall = True  # lest callers overtake what waits
+            for _ in range(seen_to):
+                desk.requests.popleft()
+            if self._scheduler.full and not was_urgent:
+                return  # the rest may become more until workers can take it
+        desk.urgent |= was_urgent
+
     def _wait(self) -> list[tuple[int, int]]:
         """Sleep until something happens."""
         desk = self._desk
         seconds = self._until_next()
+        desk.full = self._scheduler.full
         # First the flag, then the look: a request is either seen or wakes.
         desk.sleeping = True
-        if desk.requests:
+        if desk.urgent or (desk.requests and not desk.full):
             seconds = 0
         try:
             return self._fleet.poller.wait(seconds)
@@ -313,13 +339,19 @@ class Manager:
             if ready & ~Poller.WRITE:
                 self._foreman.take_in(lane)
         elif (lane := self._fleet.by_sentinel(fd)) is not None:
-            self._foreman.ended(lane)
+            ended(self._foreman, lane)
         else:
             self._desk.waker.clear()
 
-    def _request(self, request: Request) -> None:
+    def _request(self, request: Request) -> int:
+        """See to the first request; how many of them were seen to."""
         scheduler, foreman = self._scheduler, self._foreman
-        if isinstance(request, Collected):
+        seen_to = 1
+        if isinstance(request, tuple):
+            calls = self._light_calls()
+            foreman.add(foreman.calls(calls))
+            seen_to = len(calls)
+        elif isinstance(request, Collected):
             chunks = request.take_chunks()
             foreman.jobs.add(request)
             if not chunks:
@@ -333,9 +365,9 @@ class Manager:
         elif isinstance(request, Feed):
             self._feed(request)
         elif isinstance(request, Again):
-            foreman.try_again(request)
+            try_again(foreman, request)
         elif isinstance(request, Cancellation):
-            foreman.cancel(request)
+            cancel(foreman, request)
         elif request == CLOSE:
             self._closing = True
         elif request == HURRY:
@@ -347,6 +379,27 @@ class Manager:
         if self._closing and not foreman.awaited:
             scheduler.close()
         foreman.perform()
+        return seen_to
+
+    def _light_calls(self) -> list[LightCall]:
+        """The first requests, as many as are calls that can travel together."""
+        requests = self._desk.requests
+        calls: list[LightCall] = []
+        size = 0
+        function = None
+        # Callers append meanwhile, so that it cannot be iterated over.
+        for place in range(min(len(requests), MOST_TASKS)):
+            call = requests[place]
+            if not isinstance(call, tuple):
+                break
+            size += len(call[3])
+            if call[2] is not function and call[2] is not None:
+                function = call[2]
+                size += len(function)
+            if size > MOST_BYTES and calls:
+                break
+            calls.append(call)
+        return calls
 
     def _feed(self, feed: Feed) -> None:
         """More of an `imap`."""

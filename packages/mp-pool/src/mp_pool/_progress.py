@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 from mmap import mmap
+from struct import Struct
 from time import monotonic_ns
 
 from mp_connection.handles import Handle
@@ -28,16 +29,19 @@ _CRASH_AT = 4096
 _NOTES_AT = 65536
 _SIZE = 1 << 20
 
-_SERIAL, _INDEX, _NOTED, _TIME = range(4)
+_SERIAL, INDEX, _NOTED, _TIME = range(4)
 
 #: Words for statistics: tasks done, those that failed, nanoseconds they took.
 DONE, FAILURES, BUSY = range(4, 7)
 
-#: The batch that the parent has revoked, and how often notes were forgotten.
+#: The pack that the parent has revoked, and how often notes were forgotten.
 REVOKED, _GENERATION = range(7, 9)
 
-#: Added to a serial number, lest it be taken for an index.
-_ANSWER = 1 << 62
+#: What a note begins with: the index of a task, and how long its value is.
+_HEAD = Struct("<II")
+
+#: The index as long as no task of a chunk has begun.
+NONE = (1 << 32) - 1
 
 
 class Progress:
@@ -76,7 +80,7 @@ class Progress:
 
     def begin(self, serial: int, index: int = 0) -> None:
         """Note that the first task of a chunk, or a later one, is about to run."""
-        self.words[_INDEX] = index
+        self.words[INDEX] = index
         self.words[_SERIAL] = serial
 
     def end(self) -> None:
@@ -85,7 +89,10 @@ class Progress:
 
     def begun(self, serial: int) -> int | None:
         """The index of the task of this chunk that had begun last; None if none had."""
-        return self.words[_INDEX] if self.words[_SERIAL] == serial else None
+        # In this order: an index of the chunk before would be taken for this one's.
+        begun = self.words[_SERIAL] == serial
+        index = self.words[INDEX]
+        return index if begun and index != NONE else None
 
     def note_time(self) -> None:
         """Note that a task is about to be noted: before, lest it seem old."""
@@ -104,11 +111,10 @@ class Progress:
     def note(self, index: int, value: bytes) -> bool:
         """Note the pickled value of a task; False if there is no room."""
         at = _NOTES_AT + self.words[_NOTED]
-        end = at + 16 + len(value)
+        end = at + 8 + len(value)
         if end > _SIZE:
             return False
-        head = index.to_bytes(8, "little") + len(value).to_bytes(8, "little")
-        self._map[at:end] = head + value
+        self._map[at:end] = _HEAD.pack(index, len(value)) + value
         # Only now does it count.
         self.words[_NOTED] = end - _NOTES_AT
         return True
@@ -116,36 +122,30 @@ class Progress:
     def forget_notes(self) -> None:
         """Note that all values noted so far are sent, or not wanted any more."""
         self.words[_NOTED] = 0
-        # After that, and before anything is overwritten: see `answers`.
+        # After that, and before anything is overwritten: see `values`.
         self.words[_GENERATION] += 1
 
-    def note_answer(self, serial: int, value: bytes) -> bool:
-        """Note the answer of a chunk; False if there is no room."""
-        return self.note(_ANSWER + serial, value)
-
-    def answers(self) -> list[tuple[int, bytes]]:
-        """Answers that were noted and may not have been sent, with serial numbers."""
+    def values(self, serial: int) -> dict[int, bytes]:
+        """As `notes`, if this chunk runs and none of them was sent meanwhile."""
         generation = self.words[_GENERATION]
         notes = self.notes()
-        if self.words[_GENERATION] != generation:
-            return []  # they were overwritten meanwhile, as they are sent
-        return [(key - _ANSWER, notes[key]) for key in notes if key > _ANSWER]
+        # They may have been overwritten, by later ones or by those of another chunk.
+        if self.words[_GENERATION] != generation or self.words[_SERIAL] != serial:
+            return {}
+        return notes
 
-    def revoke(self, batch: int) -> None:
-        """Have the worker begin nothing more of a batch."""
-        self.words[REVOKED] = batch
+    def revoke(self, serial: int) -> None:
+        """Have the worker begin no more of a pack."""
+        self.words[REVOKED] = serial
 
     def notes(self) -> dict[int, bytes]:
         """The values that were noted, by the index of the task."""
         found = {}
         at, end = _NOTES_AT, _NOTES_AT + self.words[_NOTED]
         while at < end:  # beyond that is what nobody has finished writing
-            head = self._map[at : at + 16]
-            size = int.from_bytes(head[8:], "little")
-            at += 16
-            if size > _SIZE:
-                break  # it is being overwritten
-            found[int.from_bytes(head[:8], "little")] = self._map[at : at + size]
+            index, size = _HEAD.unpack_from(self._map, at)
+            at += _HEAD.size
+            found[index] = self._map[at : at + size]
             at += size
         return found
 

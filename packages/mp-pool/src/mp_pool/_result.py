@@ -56,9 +56,22 @@ class Noted:
         self.answer = answer
 
 
+class Alone:
+    """The value of one task of several, which was too large to come with others.
+
+    Args:
+        answer: how it arrived.
+    """
+
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+
 if TYPE_CHECKING:
     #: A value as it arrived: a packet that is the pickle, or more than that.
-    Answer = bytes | Received | Direct | Noted
+    Answer = bytes | Received | Direct | Noted | Alone
 
 
 def value_of(answer: Answer) -> Any:
@@ -71,6 +84,8 @@ def value_of(answer: Answer) -> Any:
         return answer.value
     if isinstance(answer, Noted):
         return [noted_value(value) for value in value_of(answer.answer)]
+    if isinstance(answer, Alone):
+        return [(value_of(answer.answer),)]  # see `noted_value`
     try:
         if isinstance(answer, bytes):
             return loads(answer)
@@ -92,7 +107,7 @@ def size_of(answer: Answer) -> int:
     """Bytes that an answer takes; 0 for a value of this process."""
     if isinstance(answer, bytes):
         return len(answer)
-    if isinstance(answer, Noted):
+    if isinstance(answer, Noted | Alone):
         return size_of(answer.answer)
     if isinstance(answer, Direct):
         return 0
@@ -195,7 +210,8 @@ class AsyncResult(Generic[T]):
         #: The pool: it has to live until the result is there.
         self._keep = keep
         self._ready = False
-        self._outcome: Outcome | None = None
+        #: Bytes are the pickle of the value.
+        self._outcome: Outcome | bytes | None = None
         self._loaded: tuple[bool, Any] | None = None
         self._loading = allocate_lock()
         self._sleepers: Sleepers = []
@@ -242,7 +258,7 @@ class AsyncResult(Generic[T]):
             if not self._ready:
                 # No text: programs compare what is printed with the manual.
                 raise TimeoutError
-        good, value = self._load()
+        good, value = self._loaded or self._load()
         if good:
             return value  # type: ignore[no-any-return]
         raise value
@@ -274,12 +290,20 @@ class AsyncResult(Generic[T]):
     def _load(self) -> tuple[bool, Any]:
         with self._loading:
             if self._loaded is None:
-                assert self._outcome is not None
-                self._loaded = self._outcome.load()
+                outcome = self._outcome
+                assert outcome is not None
+                if type(outcome) is bytes:
+                    try:
+                        self._loaded = True, loads(outcome)
+                    except Exception as error:
+                        self._loaded = False, unloadable(error)
+                        self._loaded[1].__cause__ = error
+                else:
+                    self._loaded = outcome.load()  # type: ignore[union-attr]
                 self._outcome = None
             return self._loaded
 
-    def _arrived(self, outcome: Outcome) -> None:
+    def _arrived(self, outcome: Outcome | bytes) -> None:
         """Keep what came, before callbacks and before anybody is woken."""
         self._outcome = outcome
 
@@ -288,6 +312,14 @@ class AsyncResult(Generic[T]):
         self._keep = None
         self._ready = True
         wake_all(self._sleepers)
+
+    def _deliver(self, pickled: bytes) -> None:
+        """Both at once, for a value."""
+        self._outcome = pickled
+        self._keep = None
+        self._ready = True
+        if self._sleepers:
+            wake_all(self._sleepers)
 
     def __repr__(self) -> str:
         state = "ready" if self._ready else "pending"

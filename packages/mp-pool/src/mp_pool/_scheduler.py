@@ -15,7 +15,8 @@ A worker is, as the scheduler sees it:
 - *ended*: its process is gone, and what it had sent is being taken in.
 
 A worker that holds a chunk may be given more, so that it need not wait for the parent
-between two.  Should another worker then be idle with nothing else to do, a chunk is
+between two.  A divisible chunk is given in parts of as many tasks as the worker does in
+a short time.  Should another worker then be idle with nothing else to do, a chunk is
 taken back: none waits for a long task while a worker is idle.  All of them are taken
 back when their worker has not answered for a while, so that later chunks do not
 overtake them on other workers; `tick` says what a while is.  A single worker keeps what
@@ -53,8 +54,9 @@ else:
 #: Chunks that a worker holds at most: so many may be in its socket at once.
 DEPTH = 8
 
-#: The same for a worker whose tasks are short, and chunks that are light.
-DEEP = 32
+#: The same for divisible chunks, if its tasks are short: one runs, and one is there
+#: when that is done.  Meanwhile tasks come together, for fewer and larger chunks.
+SHORT_DEPTH = 2
 
 #: Deaths before the first task, by a signal and one after the other with no worker
 #: getting ready in between, after which the pool is broken.
@@ -80,16 +82,16 @@ class Worker(Generic[ChunkT]):
         moved: it has answered since the last tick.
         slow: it has not for a whole tick; it holds one chunk until it does.
         condemned: it is being ended, and what it holds is the last that it gets.
-        depth: chunks that it holds at most, if they are light.
+        pace: tasks that it is given together.
     """
 
     __slots__ = (
         "condemned",
-        "depth",
         "ended",
         "held",
         "left",
         "moved",
+        "pace",
         "ready",
         "slow",
         "stopping",
@@ -104,13 +106,29 @@ class Worker(Generic[ChunkT]):
         self.stopping = False
         self.ended = False
         self.condemned = False
-        self.depth = DEPTH
+        self.pace = 1
 
     @property
     def open(self) -> bool:
         """It may get chunks, as far as it is concerned."""
         closed = self.stopping or self.ended or self.condemned
         return self.ready and self.left != 0 and not closed
+
+    @property
+    def ahead(self) -> bool:
+        """It holds tasks behind the one that it runs."""
+        held = self.held
+        return len(held) > 1 or bool(held and held[0].divisible and held[0].tasks > 1)
+
+    def takes(self, small: bool, divisible: bool) -> bool:
+        """Whether it may get a chunk now, being open."""
+        held = self.held
+        if not held:
+            return True
+        # What cannot be taken back is not sent ahead, nor anything behind it.
+        if self.slow or not (small and held[0].small):
+            return False
+        return len(held) < (SHORT_DEPTH if divisible and self.pace > 1 else DEPTH)
 
 
 class Scheduler(Generic[ChunkT]):
@@ -146,6 +164,16 @@ class Scheduler(Generic[ChunkT]):
             self._start()
 
     @property
+    def full(self) -> bool:
+        """Whatever is submitted now has to wait for an event of a worker."""
+        if self.phase == STOPPED or not self.workers:
+            return False
+        return not any(
+            worker.open and worker.takes(small=True, divisible=True)
+            for worker in self.workers.values()
+        )
+
+    @property
     def finished(self) -> bool:
         """Nothing is left to do and nothing more will come."""
         return self.phase != RUNNING and not self.workers and not self.pending
@@ -166,7 +194,8 @@ class Scheduler(Generic[ChunkT]):
     def add(self, chunks: Iterable[ChunkT]) -> None:
         """As `submit`, and `look_again` will follow; not when the pool has stopped."""
         for chunk in chunks:
-            self._turn = chunk.turn = self._turn + 1
+            chunk.turn = self._turn + 1
+            self._turn += chunk.tasks
             self.pending.append(chunk)
 
     def ready(self, number: int) -> None:
@@ -189,12 +218,23 @@ class Scheduler(Generic[ChunkT]):
         worker.moved = True
         worker.slow = False
         if self.pending and worker.open:
-            # So much at once makes batches.
-            if len(worker.held) <= worker.depth // 2:
-                self._feed(number, worker)
+            self._feed(number, worker)
         else:
             self._settle()
         return chunk
+
+    def answered_part(self, number: int) -> None:
+        """An answer arrived for some tasks of a worker's oldest chunk."""
+        worker = self.workers[number]
+        worker.moved = True
+        if worker.slow:
+            worker.slow = False
+            self._settle()
+
+    def cut_off(self, rest: ChunkT) -> None:
+        """A part of what a worker holds will not be begun by it."""
+        self._put_back(rest)
+        self._settle()
 
     def taken_back(self, number: int, chunk: ChunkT) -> None:
         """A chunk was taken back before its worker had received it."""
@@ -277,7 +317,7 @@ class Scheduler(Generic[ChunkT]):
         """Some time has passed: what waits behind a slow task comes back."""
         self.sent_ahead = False
         for number, worker in self.workers.items():
-            ahead = len(worker.held) > 1 and not worker.ended and self.size > 1
+            ahead = worker.ahead and not worker.ended and self.size > 1
             # Also if all of it comes back: it need not, see the action.
             self.sent_ahead |= ahead
             if not worker.moved and worker.held:
@@ -358,22 +398,23 @@ class Scheduler(Generic[ChunkT]):
             index += 1
         self.pending.insert(index, chunk)
 
-    def _feed(self, number: int, worker: Worker[ChunkT], most: int = DEEP) -> None:
+    def _feed(self, number: int, worker: Worker[ChunkT], most: int = DEPTH) -> None:
         """Give a worker that is open up to so many chunks."""
         held, pending = worker.held, self.pending
-        most = min(most, worker.depth)
+        # A lifetime is counted in tasks, where they can be told apart.
+        pace = worker.pace if worker.left is None else 1
         while pending and len(held) < most and worker.left != 0:
-            if held:
-                # What cannot be taken back is not sent ahead, nor anything behind it.
-                if worker.slow or not (pending[0].small and held[0].small):
-                    return
-                if len(held) >= DEPTH and not pending[0].light:
-                    return
-                self.sent_ahead = self.size > 1
-            chunk = pending.popleft()
+            chunk = pending[0]
+            if not worker.takes(chunk.small, chunk.divisible):
+                return
+            if chunk.divisible and chunk.tasks > pace:
+                chunk = chunk.split(pace)
+            else:
+                pending.popleft()
             held.append(chunk)
             if worker.left is not None:
                 worker.left -= 1
+            self.sent_ahead |= worker.ahead and self.size > 1
             self.actions.append(Send(number, chunk))
 
     def _open(self, holding: int) -> list[int]:
@@ -405,17 +446,12 @@ class Scheduler(Generic[ChunkT]):
 
     def _distribute(self) -> None:
         """Pending chunks to workers: one each for the idle ones, then more."""
-        deepest = max((w.depth for w in self.workers.values()), default=0)
-        for holding in range(deepest if self.pending else 0):
+        for holding in range(DEPTH):
             for number in self._open(holding) if self.pending else ():
                 if not self.pending:
                     return
-                worker = self.workers[number]
-                if holding > worker.depth // 2 and holding > DEPTH:
-                    continue
-                if not self._take(number):
-                    continue
-                self._feed(number, worker, holding + 1)
+                if self._take(number):
+                    self._feed(number, self.workers[number], holding + 1)
 
     def _retire(self) -> None:
         """Replace workers that have run what they may."""
@@ -435,8 +471,8 @@ class Scheduler(Generic[ChunkT]):
 
     def _stop_idle(self) -> None:
         """While closing and with nothing pending: end who has nothing to do."""
-        if any(len(worker.held) > 1 for worker in self.workers.values()):
-            return  # one of those chunks may be taken back, for one of these
+        if any(worker.ahead for worker in self.workers.values()):
+            return  # one of those tasks may be taken back, for one of these
         for number, worker in self.workers.items():
             busy = worker.held or worker.stopping or worker.ended
             if not busy and self._take(number):

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     #: Makes a chunk of some tasks, the first of which has this index.
     MakeChunk = Callable[[int, list[Any]], Chunk]
 
+    #: Makes packs of some tasks, the first of which has this index.
+    MakePacks = Callable[[int, list[Any]], list[Chunk]]
+
 #: The window, where the caller does not set it: chunks for each worker at least, chunks
 #: at most, and bytes of arguments and results that all of them may take.
 CHUNKS_AT_LEAST = 4
@@ -181,7 +184,11 @@ class Stream(Job):
     # ------------------------------------------------------------- for the feeder
 
     def feed(
-        self, source: Iterator[Any], make_chunk: MakeChunk, submit: Submit
+        self,
+        source: Iterator[Any],
+        make_chunk: MakeChunk,
+        submit: Submit,
+        make_packs: MakePacks | None = None,
     ) -> None:
         """Read the input, until it ends or the pool does; then tell so.
 
@@ -189,6 +196,7 @@ class Stream(Job):
             source: the input.
             make_chunk: makes chunks.
             submit: has them run.
+            make_packs: makes packs, for chunks of one task.
         """
         together = _TOGETHER if type(source) in _NEVER_BLOCK else 1
         chunks: list[Chunk] = []
@@ -202,13 +210,17 @@ class Stream(Job):
                     self._wait_for_room()
                     continue
                 # What an input that fails had begun to give is not run.
-                items = list(islice(source, self._size))
+                size = self._size if make_packs is None else min(room, together)
+                items = list(islice(source, size))
                 if not items:
                     total = self._taken
                     break
                 room -= len(items)
-                self._add(items, make_chunk, chunks)
-                if len(chunks) >= together:
+                if make_packs is not None:
+                    self._add_packs(items, make_packs, make_chunk, chunks)
+                else:
+                    self._add(items, make_chunk, chunks)
+                if len(chunks) >= together or make_packs is not None:
                     submit(self, chunks, False)
                     chunks = []
         except BaseException as error:
@@ -237,6 +249,25 @@ class Stream(Job):
             self._sent_bytes += chunk.size
             chunks.append(chunk)
         self._taken += len(items)
+
+    def _add_packs(
+        self,
+        items: list[Any],
+        make_packs: MakePacks,
+        make_chunk: MakeChunk,
+        chunks: list[Chunk],
+    ) -> None:
+        """Make packs; or chunks, if one of the tasks cannot be pickled."""
+        try:
+            packs = make_packs(self._taken, items)
+        except Exception:
+            for item in items:
+                self._add([item], make_chunk, chunks)
+            return
+        self._taken += len(items)
+        self._submitted += len(items)
+        self._sent_bytes += sum(pack.size for pack in packs)
+        chunks += packs
 
     @property
     def _outstanding(self) -> int:

@@ -17,11 +17,14 @@ class Terms:
         retries: how often a task is run again whose worker died.
         progress: called with how many tasks are done and how many there are.
 
+    Attributes:
+        special: tasks have to be watched, or may be run again.
+
     Raises:
         ValueError: a number is negative.
     """
 
-    __slots__ = ("progress", "retries", "timeout")
+    __slots__ = ("progress", "retries", "special", "timeout")
 
     def __init__(
         self,
@@ -36,11 +39,7 @@ class Terms:
         self.timeout = timeout
         self.retries = retries
         self.progress = progress
-
-    @property
-    def special(self) -> bool:
-        """Tasks have to be watched, or may be run again."""
-        return self.timeout is not None or self.retries > 0
+        self.special = timeout is not None or retries > 0
 
 
 #: As nearly everybody wants them.

@@ -58,6 +58,11 @@ class Warden:
         self._look_at: float | None = None
         self.take_back: Callable[[int], bool]
 
+    @property
+    def looks_at_memory(self) -> bool:
+        """How much of it a worker uses matters."""
+        return self._max_rss is not None
+
     def watch(self, lane: Lane, chunk: Chunk) -> None:
         """A chunk with a time limit was sent to a worker that had nothing else."""
         self._timed[lane] = chunk, monotonic()

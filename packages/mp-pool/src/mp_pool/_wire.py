@@ -7,6 +7,11 @@ A worker answers them in order, so that an answer needs no number:
   all tasks of the chunk that are not resolved yet;
 - a message of raw bytes is a `Notice`: a task that failed, or news of the worker.
 
+Small tasks are sent as packs, which are lists: serial number, style, functions and
+pieces (see `_packs`), each of these pickled by itself.  Their values come in packets of
+their own, some at a time, since a worker must not keep them for long; large ones come
+one by one.
+
 A chunk is answered when all its tasks are resolved: each by its value or its failure.
 Values before a failure come first, announced by a notice `PART`.  A parent may have a
 chunk begun at a later task than its first, after a death: a raw message before the
@@ -18,6 +23,8 @@ the thread that asked for them, since that can take long and can raise.
 """
 
 from __future__ import annotations
+
+from struct import Struct
 
 from mp_connection.channel import Message, message_of, pickle_message
 from mp_connection.lean import dumps, follow_reducers, loads
@@ -46,7 +53,7 @@ SMALL = 60_000
 #: of that size fit into the kernel's buffer, so that all can be taken back.
 AHEAD = 8_000
 
-#: The same for many of them at once.
+#: Bytes of pickle of a task that may travel in a pack.
 LIGHT = 1_500
 
 #: Styles: what to do with function and arguments.
@@ -64,10 +71,12 @@ TIMED = 8
 #: What remains of a style without those two.
 PLAIN = 3
 
-#: What a packet with the answers of several chunks begins with; a pickle of their
-#: serial numbers and values follows.  A parent sends several chunks as the pickle of a
-#: list: the number of the batch, and their pickles.
+#: What a packet with values of a pack begins with.  The serial number, the first task
+#: and the one behind the last follow, and the pickle of a list of pickles.
 ANSWERS = b"\0A"
+
+#: All that is before the list.
+ANSWER_HEAD = Struct("<2sQII")
 
 #: Kinds of notices.
 HELLO = "hello"  # the process runs; its initializer is next
@@ -75,7 +84,7 @@ READY = "ready"
 REFUSED = "refused"  # the initializer failed
 FAILED = "failed"  # a task failed
 UNLOADED = "unloaded"  # a whole chunk, as it does not unpickle
-DROPPED = "dropped"  # what was not begun of a revoked batch, with this number
+DROPPED = "dropped"  # what was not begun of a revoked pack, with this serial number
 PART = "part"  # the next message has the values of the tasks before this one
 
 

@@ -13,9 +13,9 @@ from mp_connection.channel import PacketChannel, adopt, unpickle
 from mp_connection.handles import Handle
 from mp_connection.lean import follow_reducers, loads
 from mp_connection.lifecycle import close_after_fork
-from mp_pool._batch import BatchRunner
 from mp_pool._failures import LOADING, PICKLING, RUNNING, failure, notice_of
 from mp_pool._interrupts import Interrupts
+from mp_pool._pack_runner import PackRunner
 from mp_pool._platform import RECEIVE, receiver, sender
 from mp_pool._progress import BUSY, DONE, FAILURES, Progress
 from mp_pool._state import begin_worker, end_worker
@@ -135,7 +135,7 @@ def _serve(
             channel.send(answer)
 
     runner = Runner(progress, interrupts, send_any)
-    batches = BatchRunner(progress, interrupts, send_any)
+    packs = PackRunner(progress, interrupts, send_any)
     begin, end, words = progress.begin, progress.end, progress.words
     start = began = count = 0
     while True:
@@ -154,7 +154,7 @@ def _serve(
                 task = _load(channel, packet)
                 if type(task) is list:
                     interrupts.in_task = False
-                    batches.run(task[0], task[1:])
+                    packs.run(*task)
                     continue
                 serial, style, function, arguments, keywords = task
                 if style & NOTED:

@@ -34,7 +34,8 @@ class PoolStats:
 
     Attributes:
         workers: those that are there.
-        queued: chunks that wait for a worker.
+        queued: chunks that wait for a worker, and single tasks, which are counted as
+            such.
         running: tasks that run.
         done: tasks that are complete, on workers that are gone too.
         failed: those of them that failed; tasks whose worker died do not count.
