@@ -83,6 +83,9 @@ def test_verdicts() -> None:
     ]
     assert [o.test for o in verdict.better] == ["T.passes"]
     assert verdict.share == 3 / 6  # all but the private and the skipped one
+    lines = [line.split() for line in verdict.table.splitlines()]
+    assert lines[1][:2] + lines[1][-4:] == ["fork", "public", "3", "of", "6", "50.00%"]
+    assert lines[2][:2] + lines[2][-4:] == ["fork", "private", "0", "of", "1", "0.00%"]
     assert [o.test for o in judge(outcomes, book, "3.11").unexplained] == ["T.spawn"]
 
 

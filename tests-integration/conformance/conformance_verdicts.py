@@ -141,7 +141,8 @@ class Verdict:
     excused: list[tuple[Outcome, Difference]]
     #: Tests that a difference excuses, and that passed.
     better: list[Outcome]
-    #: The share of tests of public behaviour that passed, of those that ran.
+    #: The share of tests of public behaviour that passed, of those that ran, under all
+    #: start methods together; the table has that of each.
     share: float
 
 
@@ -174,8 +175,9 @@ def judge(outcomes: Sequence[Outcome], book: Book, python: str) -> Verdict:
         if level == "public":
             ran, passed = ran + total, passed + good
         numbers = [str(found[column] or "") for column in columns]
-        rows.append([method, level, *numbers, f"{good} of {total}"])
-    table = tabulate(["method", "tests", *columns, "passed"], rows)
+        share = f"{good / total:.2%}" if total else ""
+        rows.append([method, level, *numbers, f"{good} of {total}", share])
+    table = tabulate(["method", "tests", *columns, "passed", "of those run"], rows)
     return Verdict(table, unexplained, excused, better, passed / ran if ran else 1.0)
 
 
