@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,12 +85,17 @@ def run(*command: str | Path, cwd: Path = ROOT) -> int:
     return subprocess.run(command, cwd=cwd, env=clean_environ(), check=False).returncode
 
 
-def check(*command: str | Path, cwd: Path = ROOT) -> None:
-    """Run *command*, showing its output only when it fails, which raises."""
+def check(
+    *command: str | Path, cwd: Path = ROOT, more: Mapping[str, str] | None = None
+) -> None:
+    """Run *command*, showing its output only when it fails, which raises.
+
+    *more* is added to its environment.
+    """
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=clean_environ(),
+        env={**clean_environ(), **(more or {})},
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -117,6 +122,27 @@ def build(into: Path) -> None:
     wheels = {file.name.partition("-")[0]: file for file in into.glob("*.whl")}
     lines = [f"{name} @ {file.as_uri()}\n" for name, file in sorted(wheels.items())]
     (into / CONSTRAINTS).write_text("".join(lines), "utf-8")
+
+
+def build_wheel(
+    source: Path, into: Path, more: Mapping[str, str] | None = None
+) -> Path:
+    """Build the wheel of the distribution in *source*, and return its path."""
+    into.mkdir(parents=True, exist_ok=True)
+    target = ("-t", "wheel", "-d", str(into))
+    check(sys.executable, "-m", "hatchling", "build", *target, cwd=source, more=more)
+    (wheel,) = into.glob(f"{source.name.replace('-', '_')}-*.whl")
+    return wheel
+
+
+def git(*arguments: str, root: Path = ROOT) -> bytes:
+    """Return what git says; its complaints go to where ours go."""
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout
+
+
+def tags(root: Path = ROOT) -> list[str]:
+    return git("tag", "--list", root=root).decode().split()
 
 
 def make_venv(path: Path, python: str | Path = sys.executable) -> Path:
