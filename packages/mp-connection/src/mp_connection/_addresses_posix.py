@@ -16,10 +16,12 @@ import errno
 import os
 import time
 
+from mp_connection._channel import poller
 from mp_connection.errors import TimeoutError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 #: The first is the default: the fastest.
@@ -27,6 +29,13 @@ FAMILIES = ("AF_UNIX", "AF_INET", "AF_INET6")
 _DEFAULTS = {"AF_INET": ("localhost", 0), "AF_INET6": ("::1", 0)}
 #: Bytes in the longest path that fits ``sockaddr_un``, on every system.
 _LONGEST_PATH = 103
+#: Of a path with so many characters, of up to 4 bytes each, that is certain.
+_SURELY_SHORT = _LONGEST_PATH // 4
+
+#: An accepted socket has the options of the listening one, but for O_NONBLOCK.
+_INHERITED = sys.platform == "linux"
+#: For the constructor: SOCK_NONBLOCK as in `adopt` of the packet channel.
+_ACCEPTED = _socket.SOCK_STREAM | getattr(_socket, "SOCK_NONBLOCK", 0)
 
 #: Sockets that are open: see the set of this name in `_connection`.
 _sockets: set[_socket.socket] = set()
@@ -47,13 +56,17 @@ class Door:
         OSError: the address is in use, not of this host, too long and so on.
     """
 
-    __slots__ = ("_directory", "_file", "_owner", "_sock", "address")
+    __slots__ = (
+        "_directory", "_family", "_file", "_owner", "_poll", "_sock", "address",
+    )  # fmt: skip
 
     def __init__(self, family: str, address: object, backlog: int) -> None:
         self._owner = os.getpid()
+        self._poll: Callable[[float | None], object] | None = None
         self._directory = ""
         self._file: tuple[str | bytes, tuple[int, int]] | None = None
         self._sock = sock = _new(family)
+        self._family = sock.family
         _sockets.add(sock)
         try:
             if family == "AF_UNIX":
@@ -63,6 +76,8 @@ class Door:
                 place: Any = _DEFAULTS[family] if address is None else address
                 sock.bind(place)
                 self.address = sock.getsockname()
+                if _INHERITED:
+                    _hasten(sock)
             sock.listen(backlog)
             # Nobody else holds this description yet.  It never blocks: of several
             # processes that see one connection, only one gets it.
@@ -97,12 +112,21 @@ class Door:
         """
         listening: Any = self._sock
         fd, address = listening._accept()
-        kind = _socket.SOCK_STREAM | getattr(_socket, "SOCK_NONBLOCK", 0)
-        sock = _socket.socket(self._sock.family, kind, 0, fd)
-        if kind == _socket.SOCK_STREAM:
-            sock.setblocking(True)  # BSD: inherited from the listening socket
-        _hasten(sock)
+        sock = _socket.socket(self._family, _ACCEPTED, 0, fd)
+        if not _INHERITED:
+            sock.setblocking(True)  # which BSD takes from the listening socket
+            _hasten(sock)
         return sock, address or None
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a connection waits; one thread at a time may do that.
+
+        Raises:
+            ValueError: the socket is closed.
+        """
+        if self._poll is None:
+            self._poll = poller(self._sock.fileno())
+        self._poll(seconds * 1000)
 
     def close(self) -> None:
         """Close the socket and remove its file.  A second call does nothing.
@@ -139,8 +163,12 @@ def connect(family: str, address: object, deadline: float | None) -> _socket.soc
             _connect(sock, address, deadline)
             _hasten(sock)
             return sock
-        with _Reachable(_path(address)) as short:
-            _connect(sock, short, deadline)
+        path = _path(address)
+        if len(path) <= _SURELY_SHORT:
+            _connect(sock, path, deadline)
+        else:
+            with _Reachable(path) as short:
+                _connect(sock, short, deadline)
         return sock
     except BaseException:
         sock.close()

@@ -29,6 +29,9 @@ class Door:
     def accept(self) -> tuple[Any, Any]:
         _refuse()
 
+    def wait(self, seconds: float) -> None:
+        _refuse()
+
     def close(self) -> None:
         _refuse()
 

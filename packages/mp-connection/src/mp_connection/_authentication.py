@@ -38,25 +38,41 @@ if TYPE_CHECKING:
 NOW = float("-inf")
 
 
-def converse(sock: Stream, handshake: Handshake, deadline: float | None) -> None:
+def converse(
+    sock: Stream, handshake: Handshake, deadline: float | None, turns: bool = False
+) -> bool:
     """Exchange messages until both ends have proved that they know the key.
 
+    Args:
+        sock: where the far end is.
+        handshake: how far the exchange has got.
+        deadline: a time of `time.monotonic` in seconds; None waits for ever, and `NOW`
+            not at all.
+        turns: return when something was sent, as the answer is hardly there yet.
+
+    Returns:
+        Whether they have; if not, call again when there is something to receive.
+
     Raises:
-        AuthenticationError: one has not.
-        BlockingIOError: the deadline passed; call again to go on.
+        AuthenticationError: one of them does not know it.
+        BlockingIOError: the deadline, which is not `NOW`, passed.
     """
     try:
         while True:
             # What the far end is sending can be answered together.
             if handshake.outgoing and not handshake.partial:
                 _send(sock, handshake, deadline)
+                if turns:
+                    return handshake.done
             if handshake.done:
-                return
+                return True
             try:
                 data = sock.recv(handshake.wanted, 0 if deadline is None else DONTWAIT)
             except BlockingIOError:
                 if handshake.outgoing:
                     _send(sock, handshake, deadline)
+                if deadline is NOW:
+                    return False
                 _wait_for(sock, deadline)
                 continue
             if not data:
@@ -68,6 +84,8 @@ def converse(sock: Stream, handshake: Handshake, deadline: float | None) -> None
                     _send(sock, handshake, NOW)
                 raise
     except BlockingIOError:
+        if deadline is NOW:
+            return False
         raise
     except (EOFError, OSError) as error:
         if is_of_handler(error):
@@ -80,9 +98,8 @@ def converse(sock: Stream, handshake: Handshake, deadline: float | None) -> None
 def _send(sock: Stream, handshake: Handshake, deadline: float | None) -> None:
     """Send what is to be sent: so little that there is room for it at once."""
     flags = NOSIGNAL if deadline is None else NOSIGNAL | DONTWAIT
-    while handshake.outgoing:
-        sent = sock.send(handshake.outgoing, flags)
-        handshake.outgoing = handshake.outgoing[sent:]
+    while data := handshake.outgoing:
+        handshake.outgoing = data[sock.send(data, flags) :]
 
 
 def _wait_for(sock: Stream, deadline: float | None) -> None:

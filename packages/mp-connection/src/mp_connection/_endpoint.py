@@ -114,7 +114,7 @@ class Endpoint:
 
     # At the end of the interpreter the global name may be gone before the class.
     def __del__(self, forget: Callable[..., object] = sockets.pop) -> None:
-        if hasattr(self, "_channel"):
+        if hasattr(self, "_channel") and self._channel.sock.fileno() != -1:
             forget(self._channel.sock, None)
             self._channel.close()
 

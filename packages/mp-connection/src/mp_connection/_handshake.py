@@ -46,17 +46,14 @@ _SHORTEST_PAYLOAD = 20
 
 #: Digests by what names them in a message.
 _NAMES = {f"{{{name}}}".encode(): name for name in DIGEST_SIZES}
-_LENGTH = Struct(">i")
+_PREFIXES = {name: prefix for prefix, name in _NAMES.items()}
+_LENGTH = Struct(">I")
 
+_PREFIX_SIZE = _LENGTH.size
 #: Bytes of either verdict in the stream.
-_VERDICT_SIZE = _LENGTH.size + len(_WELCOME)
+_VERDICT_SIZE = _PREFIX_SIZE + len(_WELCOME)
 #: Bytes to receive at a time: more than the far end can have sent.
-_MOST = 2 * (_LENGTH.size + LARGEST_MESSAGE)
-
-#: What comes from the far end, in order.
-_QUESTION, _ANSWER, _VERDICT = "question", "answer", "verdict"
-_LISTENER = (_ANSWER, _QUESTION, _VERDICT)
-_CLIENT = (_QUESTION, _VERDICT, _ANSWER)
+_MOST = 2 * (_PREFIX_SIZE + LARGEST_MESSAGE)
 
 
 def check_key(authkey: object) -> None:
@@ -88,11 +85,12 @@ class Challenge:
 
     def __init__(self, authkey: bytes, digest_name: str = "sha256") -> None:
         check_key(authkey)
-        if digest_name not in DIGEST_SIZES:
+        prefix = _PREFIXES.get(digest_name)
+        if prefix is None:
             known = ", ".join(DIGEST_SIZES)
             raise ValueError(f"no digest {digest_name!r}; there are {known}")
         self._key = authkey
-        self._payload = b"{%s}%s" % (digest_name.encode(), urandom(_RANDOM_SIZE))
+        self._payload = prefix + urandom(_RANDOM_SIZE)
         self.message = _CHALLENGE + self._payload
         self.reply = _FAILURE
 
@@ -121,7 +119,6 @@ def answer_to(challenge: bytes, authkey: bytes) -> bytes:
     Raises:
         AuthenticationError: it is no challenge, or asks for what this host cannot do.
     """
-    check_key(authkey)
     if not challenge.startswith(_CHALLENGE):
         raise AuthenticationError(
             "the far end sent no challenge: it has no key, or speaks another protocol"
@@ -131,7 +128,7 @@ def answer_to(challenge: bytes, authkey: bytes) -> bytes:
         raise AuthenticationError(f"a challenge of {len(payload)} bytes is too short")
     name, _ = _split(payload)
     if name is not None:
-        return b"{%s}%s" % (name.encode(), _digest(authkey, payload, name))
+        return _PREFIXES[name] + _digest(authkey, payload, name)
     if len(payload) != _SHORTEST_PAYLOAD:
         raise AuthenticationError("the challenge asks for a digest that is not known")
     return _digest(authkey, payload, _LEGACY)
@@ -156,12 +153,9 @@ def is_challenge(message: bytes) -> bool:
 
 def _split(message: bytes) -> tuple[str | None, bytes]:
     """The digest that a message names, if it is one of ours, and what follows."""
-    if message[:1] == b"{":
-        end = message.find(b"}") + 1
-        name = _NAMES.get(message[:end])
-        if name is not None:
-            return name, message[end:]
-    return None, message
+    end = message.find(b"}") + 1
+    name = _NAMES.get(message[:end])
+    return name, message if name is None else message[end:]
 
 
 def _digest(key: bytes, payload: bytes, name: str) -> bytes:
@@ -221,42 +215,30 @@ class Handshake:
         outgoing: what to send now; the caller removes what is sent.
         partial: half a message is here, and the rest on its way.
         done: whether both ends have proved that they know the key.
+        wanted: bytes that may be received now, and never one from behind the exchange.
+            Nobody sends such a byte before he is convinced: the listener not before the
+            client's verdict, and the client not before the listener's answer.  So there
+            is just one message that may have something behind it.
 
     Raises:
         TypeError: the key is not bytes.
     """
 
     __slots__ = (
-        "_challenge", "_key", "_listening", "_steps", "_taken", "done", "outgoing",
-        "partial",
+        "_challenge", "_key", "_steps", "_taken", "done", "outgoing", "partial",
+        "wanted",
     )  # fmt: skip
 
     def __init__(self, authkey: bytes, listening: bool) -> None:
         check_key(authkey)
         self._key = authkey
         self._taken = 0
-        self.partial = self.outgoing = b""
-        self.done = False
-        self._listening = listening
         self._steps = _LISTENER if listening else _CLIENT
+        self.partial = self.outgoing = b""
+        self.wanted = _MOST
+        self.done = False
         if listening:
             self._ask()
-
-    def _ask(self) -> None:
-        self._challenge = Challenge(self._key)
-        self.outgoing += _frame(self._challenge.message)
-
-    @property
-    def wanted(self) -> int:
-        """Bytes that may be received now: never one from behind the exchange.
-
-        Nobody sends such a byte before he is convinced: the listener not before the
-        client's verdict, and the client not before the listener's answer.  So there is
-        just one message that may have something behind it.
-        """
-        if self._listening and self._taken == 2:
-            return _VERDICT_SIZE - len(self.partial)
-        return _MOST
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the far end's.
@@ -265,38 +247,53 @@ class Handshake:
             AuthenticationError: the exchange failed; what is in `outgoing` tells the
                 far end.
         """
-        data = self.partial + data
-        while len(data) >= _LENGTH.size and not self.done:
+        if self.partial:
+            data = self.partial + data
+        while len(data) >= _PREFIX_SIZE and not self.done:
             (size,) = _LENGTH.unpack_from(data)
-            if not 0 <= size <= LARGEST_MESSAGE:
+            if size > LARGEST_MESSAGE:
                 raise AuthenticationError(
                     "the far end speaks another protocol: a message of the exchange has"
                     f" at most {LARGEST_MESSAGE} bytes"
                 )
-            end = _LENGTH.size + size
+            end = _PREFIX_SIZE + size
             if len(data) < end:
                 break
-            self._take(data[_LENGTH.size : end])
+            self._steps[self._taken](self, data[_PREFIX_SIZE:end])
+            self._taken += 1
+            self.done = self._taken == 3
             data = data[end:]
         self.partial = data
+        if self._taken == 2 and self._steps is _LISTENER:
+            self.wanted = _VERDICT_SIZE - len(data)
         if data and self.done:
             raise AuthenticationError("a message behind the end of the exchange")
 
-    def _take(self, message: bytes) -> None:
-        step = self._steps[self._taken]
-        if step is _VERDICT:
-            check_reply(message)
-        elif step is _ANSWER:
-            try:
-                self._challenge.check(message)
-            finally:
-                self.outgoing += _frame(self._challenge.reply)
-        else:
-            self.outgoing += _frame(answer_to(message, self._key))
-            if not self._listening:
-                self._ask()
-        self._taken += 1
-        self.done = self._taken == 3
+    def _ask(self) -> None:
+        self._challenge = Challenge(self._key)
+        self.outgoing += _frame(self._challenge.message)
+
+    # What comes from the far end:
+
+    def _question(self, message: bytes) -> None:
+        self.outgoing += _frame(answer_to(message, self._key))
+
+    def _first_question(self, message: bytes) -> None:
+        self._question(message)
+        self._ask()
+
+    def _answer(self, message: bytes) -> None:
+        try:
+            self._challenge.check(message)
+        finally:
+            self.outgoing += _frame(self._challenge.reply)
+
+    def _verdict(self, message: bytes) -> None:
+        check_reply(message)
+
+
+_LISTENER = Handshake._answer, Handshake._question, Handshake._verdict
+_CLIENT = Handshake._first_question, Handshake._verdict, Handshake._answer
 
 
 def _frame(message: bytes) -> bytes:

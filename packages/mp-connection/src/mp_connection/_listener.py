@@ -9,7 +9,7 @@ from _weakref import ref
 from errno import EBADF
 
 from mp_connection._addresses import Door, family_of
-from mp_connection._channel import SLICE_SECONDS, ready_to_read
+from mp_connection._channel import SLICE_SECONDS, poller
 from mp_connection._connection import Connection, allow_list
 from mp_connection._guests import Guest, Guests
 from mp_connection._handshake import check_key
@@ -191,9 +191,11 @@ class Listener(Generic[SendT, RecvT]):
             close_after_fork(self._guests)  # for this process's own children
 
     def _accept(self, deadline: float | None) -> Connection[SendT, RecvT]:
-        ready: Collection[object] = list(self._guests)
+        ready: Collection[object] = list(self._guests) or self._wait(deadline)
         while True:
             connection = self._next(ready)
+            if connection is None and len(self._guests) == 1 and deadline is None:
+                connection = self._attend(self._guests[0])
             if connection is not None:
                 return connection
             if deadline is not None and time.monotonic() >= deadline:
@@ -202,10 +204,24 @@ class Listener(Generic[SendT, RecvT]):
 
     def _next(self, ready: Collection[object]) -> Connection[Any, Any] | None:
         """A connection, if one can be had without waiting."""
-        guest = self._serve_guests(ready)
-        if guest is not None:
-            return self._admit(guest.sock, guest.address, guest.channel)
-        return self._let_in() if self._free() else None
+        if self._guests:
+            guest = self._serve_guests(ready)
+            if guest is not None:
+                return self._admit(guest.sock, guest.address, guest.channel)
+            if not self._free():
+                return None
+        return self._let_in()
+
+    def _attend(self, guest: Guest) -> Connection[Any, Any] | None:
+        """Wait for a lone guest, who mostly answers at once, as long as its grace."""
+        try:
+            poll = poller(guest.sock.fileno())
+        except ValueError:
+            self._refuse()  # another thread has closed the listener
+        while (seconds := guest.grace - time.monotonic()) > 0:
+            if poll(seconds * 1000) and self._serve(guest):
+                return self._admit(guest.sock, guest.address, guest.channel)
+        return None
 
     async def aaccept(self) -> Connection[SendT, RecvT]:
         """As `accept`, for a task of an event loop: other tasks go on meanwhile.
@@ -323,10 +339,10 @@ class Listener(Generic[SendT, RecvT]):
         """Wait for something to happen, a slice of time at most; where it did."""
         objects, seconds = self._awaited(deadline)
         try:
-            if len(objects) == 1 and isinstance(objects[0], Guest):
-                # The usual client answers at once.
-                return objects if ready_to_read(objects[0].fileno(), seconds) else []
-            return wait(objects, seconds)
+            if objects != [self._door]:
+                return wait(objects, seconds)
+            self._door.wait(seconds)
+            return ()
         except (OSError, ValueError):
             if self._door.fileno() == -1:
                 self._refuse()
@@ -336,14 +352,22 @@ class Listener(Generic[SendT, RecvT]):
         """What to wait for, and for how many seconds at most."""
         if self._door.fileno() == -1:
             self._refuse()
+        seconds = SLICE_SECONDS
+        if deadline is None and not self._guests:
+            return [self._door], seconds
         now = time.monotonic()
-        guests: list[Guest | Door] = list(self._guests)
-        until = [now + SLICE_SECONDS, *(guest.expires for guest in self._guests)]
         if deadline is not None:
-            until.append(deadline)
-        graces = [guest.grace for guest in self._guests if guest.grace > now]
-        seconds = max(0.0, min(until + graces) - now)
-        return (guests if graces else [*guests, self._door]), seconds
+            seconds = min(seconds, deadline - now)
+        objects: list[Guest | Door] = [*self._guests]
+        alone = False
+        for guest in self._guests:
+            seconds = min(seconds, guest.expires - now)
+            if guest.grace > now:
+                alone = True
+                seconds = min(seconds, guest.grace - now)
+        if not alone:
+            objects.append(self._door)
+        return objects, max(0.0, seconds)
 
     @staticmethod
     def _refuse() -> NoReturn:
