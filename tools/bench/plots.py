@@ -37,6 +37,7 @@ def _ratio_axis(axes: Axes, ratios: Sequence[float]) -> None:
     shown = [tick for tick in TICKS if low <= tick <= high]
     axes.set_xticks(shown, [f"{tick:g}x" for tick in shown])
     axes.set_xlim(low, high)
+    axes.minorticks_off()
     axes.axvline(1, color="black", linewidth=1)
     axes.grid(True, axis="x", alpha=0.25)
     axes.tick_params(labelsize="small", length=2)
@@ -124,6 +125,6 @@ def growth(curves: Sequence[Measured], file: Path) -> None:
             axes.set_title(what, fontsize="small", loc="left")
             axes.set_xlabel(CURVES[name].axis, fontsize="small")
             axes.grid(True, alpha=0.25)
-            axes.tick_params(labelsize="small")
+            axes.tick_params(which="both", labelsize="small")
         time.legend(fontsize="small", frameon=False)
     _save(figure, file)

@@ -46,7 +46,8 @@ several share divided among them; of messages, the sum of each process's peak.
 ROW_NOTES = """\
 `round_trip…`, `connect…`, the hand-offs of locks and the calls of managers run with all
 processes on one CPU, where only work counts and not how the machine wakes another CPU.
-A dash: that implementation has no such thing.
+A dash: that implementation has no such thing. `futures` is the standard library's
+`ProcessPoolExecutor`.
 """
 
 

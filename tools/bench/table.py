@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 assert sys.platform == "linux"
 
-from bench.harness import ROWS, Row
+from bench.harness import Row
 from bench.implementations import CONTROL, OURS, REFERENCE
 from bench.once import is_unsupported
 from bench.ratios import Ratio, amount, best, ratio
+from bench.rows import ROWS
 
 #: Values by row, implementation and round.
 Values = dict[str, dict[str, dict[int, list[float]]]]

@@ -12,6 +12,7 @@ import pytest
 assert sys.platform == "linux"
 
 from bench.curves import CURVES
+from bench.fresh import RunError, run
 from bench.growth import Measured, Point, describe, load, save
 from bench.implementations import KNOWN, OURS, REFERENCE
 from bench.memory import descendants, memory_of, parse
@@ -98,6 +99,14 @@ def test_curves_survive_their_file(tmp_path: Path) -> None:
     assert one.is_bad
     assert "WORSE" in describe(one)
     assert "no memory" in describe(one)
+
+
+def test_a_run_that_fails_says_how() -> None:
+    """And one that is late is ended, with all that it started."""
+    with pytest.raises(RunError, match="KeyError: 'no such row'"):
+        run(["once", "no such row", OURS])
+    with pytest.raises(RunError, match="longer than 0 s"):
+        run(["once", "start_join_spawn", OURS], limit=0)
 
 
 def test_every_row_and_curve_has_its_place() -> None:
