@@ -26,6 +26,8 @@ from packaging.requirements import Requirement
 VERSIONS = ("3.11", "3.12", "3.13")
 #: What tests-integration needs besides; hatch.toml says which versions.
 INTEGRATION = {"flake8", "hatchling", "joblib", "numpy", "pebble", "setuptools"}
+#: Two files at a time, as in `test`.
+ALL = ["-n", "2", "--dist", "loadfile", "packages", "tests-integration"]
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 PROBE = (
     "import sys, sysconfig, venv;"
@@ -83,7 +85,7 @@ def main() -> int:
     options, pytest_args = parser.parse_known_args()
     dists = all_dists()
     tools = {needed for dist in dists.values() for needed in dist.test_group}
-    tools |= set(integration())
+    tools |= {*integration(), "pytest-xdist"}
     lines: list[str] = []
     failed = False
     with tempfile.TemporaryDirectory(prefix="mp-matrix-") as directory:
@@ -103,7 +105,7 @@ def main() -> int:
                 continue
             inside = make_venv(Path(directory, version), python)
             install(inside, built, [*dists, *sorted(tools)])
-            tests = pytest_args or ["packages", "tests-integration"]
+            tests = pytest_args or ALL
             status = run(inside.with_name("pytest"), "-p", "no:cacheprovider", *tests)
             failed |= bool(status)
             verdict = f"FAILED, status {status}" if status else "ok"
