@@ -31,6 +31,7 @@ from mp_pool import (
     _lane,
     _worker,
 )
+from mp_pool._desk import Call, Desk
 from mp_pool._lane import Lane
 from mp_process import active_children
 
@@ -344,6 +345,31 @@ def test_death_before_the_answer_is_waited_for(
     monkeypatch.undo()
     with pytest.raises(WorkerDiedError, match="SIGKILL"):
         result.get(WAIT)
+    works(pool)
+
+
+def test_death_before_the_worker_is_given_back(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller that leads it has the answer, and does not know of the end."""
+    pool = make_pool(1)
+    works(pool)
+    wait_until(lambda: bool(insides.desk_of(pool).idle))
+    give_back, struck = Desk._give_back, []
+
+    def give_back_late(self: Desk, lane: Lane, call: Call) -> None:
+        monkeypatch.undo()
+        assert lane.process is not None
+        struck.append(lane.process.pid)
+        lane.process.kill()
+        wait_until(lambda: lane.over)
+        give_back(self, lane, call)
+
+    monkeypatch.setattr(Desk, "_give_back", give_back_late)
+    assert pool.apply(targets.square, (3,)) == 9
+    assert struck
+    # It is replaced without any further call.
+    wait_until(lambda: bool(workers(pool, ready=True) - set(struck)))
     works(pool)
 
 

@@ -26,8 +26,23 @@ def ended(foreman: Foreman, lane: Lane) -> None:
     if foreman.fleet.recall(lane.number):
         bury(foreman, lane)
     else:
-        # The caller that leads it returns, and hands it over.
+        # The caller that leads it returns, and hands it over; or gives it back, if it
+        # had the answer already and does not know of the end.
         lane.cut()
+        foreman.fleet.unburied.append(lane)
+
+
+def bury_returned(foreman: Foreman) -> bool:
+    """Bury those that callers had when they ended; whether there are more."""
+    unburied = foreman.fleet.unburied
+    for lane in list(unburied):
+        # Whoever handed one over has had it buried.
+        if lane in foreman.fleet:
+            if not foreman.fleet.recall(lane.number):
+                continue
+            bury(foreman, lane)
+        unburied.remove(lane)
+    return bool(unburied)
 
 
 def bury(foreman: Foreman, lane: Lane) -> None:

@@ -64,6 +64,8 @@ class Fleet:
         self._stopping: dict[Lane, float] = {}
         self.past = (0, 0, 0, 0)
         self.started = 0
+        #: Workers that ended while a caller had them.
+        self.unburied: list[Lane] = []
         self.poller = Poller()
 
     def __getitem__(self, number: int) -> Lane:

@@ -11,7 +11,7 @@ from time import monotonic
 
 from mp_connection.lifecycle import at_exit, close_after_fork
 from mp_pool._again import try_again
-from mp_pool._burial import ended
+from mp_pool._burial import bury_returned, ended
 from mp_pool._callbacks import Callbacks
 from mp_pool._cancelling import cancel
 from mp_pool._desk import (
@@ -54,6 +54,9 @@ TICK_SECONDS = 0.005
 
 #: Requests that are seen to before workers are.
 _REQUESTS = 64
+
+#: How often it looks whether a caller has given back a worker that has ended.
+RETURN_SECONDS = 0.002
 
 #: How long an interpreter that exits waits for its pools.
 EXIT_SECONDS = 5.0
@@ -300,6 +303,8 @@ class Manager:
         due = self._warden.due(now)
         self._foreman.perform()
         due = earliest(due, self._fleet.due(now))
+        if self._fleet.unburied and bury_returned(self._foreman):
+            due = earliest(due, now + RETURN_SECONDS)
         if self._tick_at is not None and now >= self._tick_at:
             self._tick_at = None
             self._scheduler.tick()
