@@ -8,6 +8,7 @@ Alpine's linker writes and zig's does not; hence patchelf.  musl takes both for 
 
 from __future__ import annotations
 
+import csv
 import platform
 import shutil
 import subprocess
@@ -182,7 +183,8 @@ def wheel_problems(dist: Dist, wheel: Path) -> list[str]:
         names = set(archive.namelist())
         text = archive.read(f"{info}/METADATA")
         tags = archive.read(f"{info}/WHEEL").decode().splitlines()
-    found = list(metadata_problems(dist, text))
+        found = list(record_problems(archive, info))
+    found += metadata_problems(dist, text)
     if f"{info}/licenses/LICENSE" not in names:
         found.append("lacks the licence")
     stated = {line.removeprefix("Tag: ") for line in tags if line.startswith("Tag: ")}
@@ -202,6 +204,18 @@ def wheel_problems(dist: Dist, wheel: Path) -> list[str]:
         found += _said("abi3audit", "--strict", wheel)
         found += _said("auditwheel", "show", wheel, must="consistent with")
     return found
+
+
+def record_problems(archive: zipfile.ZipFile, info: str) -> Iterator[str]:
+    """Yield how the files differ from those that are recorded.
+
+    check-wheel-contents looks at these only.
+    """
+    lines = archive.read(f"{info}/RECORD").decode().splitlines()
+    recorded = {row[0] for row in csv.reader(lines)}
+    names = {name for name in archive.namelist() if not name.endswith("/")}
+    if names != recorded:
+        yield f"records other files than it has: {sorted(names ^ recorded)}"
 
 
 def metadata_problems(dist: Dist, text: bytes) -> Iterator[str]:

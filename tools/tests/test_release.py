@@ -89,12 +89,16 @@ def test_wheels_for_the_wrong_systems_are_found() -> None:
     assert len(problems(pure, f"cp311-abi3-linux_{machine}")) == 2
 
 
-def test_metadata_that_differ_are_found(tmp_path: Path) -> None:
+def test_a_wheel_that_differs_from_the_tree_is_found(tmp_path: Path) -> None:
     dist = DISTS["mp-pool"]
     wheel = dists.build_wheel(dist.path, tmp_path)
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (n for n in archive.namelist() if n.endswith("/METADATA"))
-        text = archive.read(name)
+    info = f"mp_pool-{dist.version}.dist-info"
+    with zipfile.ZipFile(wheel, "a") as archive:
+        text = archive.read(f"{info}/METADATA")
+        assert list(release_wheels.record_problems(archive, info)) == []
+        archive.writestr("mp_pool/more.py", "")
+        (problem,) = release_wheels.record_problems(archive, info)
+        assert "['mp_pool/more.py']" in problem
     assert list(release_wheels.metadata_problems(dist, text)) == []
     for old, new, key in (
         (b"\nVersion: ", b"\nVersion: 1!", "Version"),
