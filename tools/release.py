@@ -43,6 +43,7 @@ from release_plan import (
     with_change,
     with_ranges,
     with_release,
+    written,
 )
 
 DIRECTORY = ROOT / "dist" / "release"
@@ -122,7 +123,7 @@ def planned(dists: dict[str, Dist], entries: Sequence[str]) -> dict[str, Bump]:
 
 
 def describe(name: str, bump: Bump, sections: Sequence[str]) -> str:
-    ranges = [f"{other}{specifier}" for other, specifier in bump.ranges.items()]
+    ranges = [other + written(specifier) for other, specifier in bump.ranges.items()]
     why = ", ".join([*sections, *ranges])
     return f"{name:20} {bump.old!s:>8} -> {bump.new!s:8} {why}"
 
@@ -138,7 +139,7 @@ def apply(dist: Dist, bump: Bump) -> None:
     file = changelog_of(dist)
     text = file.read_text("utf-8")
     for other, specifier in bump.ranges.items():
-        text = with_change(text, f"- It needs {other} {specifier}.")
+        text = with_change(text, f"- It needs {other} {written(specifier)}.")
     file.write_text(with_release(text, bump.new, today()), "utf-8")
 
 

@@ -184,6 +184,11 @@ def range_for(version: Version) -> SpecifierSet:
     return SpecifierSet(f">={lowest},<0.{version.minor + 1}")
 
 
+def written(specifier: SpecifierSet) -> str:
+    """As people write a range: the lower bound first."""
+    return ",".join(sorted(str(specifier).split(","), reverse=True))
+
+
 def parse_table(
     entries: Iterable[str], states: Mapping[str, State]
 ) -> dict[str, Version]:
@@ -251,8 +256,7 @@ def with_ranges(pyproject: str, siblings: Mapping[str, SpecifierSet]) -> str:
         # As they are written here: "mp-sync>=0.1,<0.2".  Without a range, as in the
         # group `test`, there is nothing to replace.
         pattern = re.compile(rf'"{re.escape(name)}(?=[<>=!~])[^";]+"')
-        ordered = ",".join(sorted(str(specifier).split(","), reverse=True))
-        pyproject, count = pattern.subn(f'"{name}{ordered}"', pyproject)
+        pyproject, count = pattern.subn(f'"{name}{written(specifier)}"', pyproject)
         if not count:
             raise ValueError(f"no range of {name} is found")
     return pyproject

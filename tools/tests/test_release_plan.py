@@ -26,6 +26,7 @@ from release_plan import (
     with_change,
     with_ranges,
     with_release,
+    written,
 )
 
 TODAY = datetime.date(2026, 5, 4)
@@ -155,6 +156,7 @@ def test_proposals_follow_the_changelog() -> None:
 )
 def test_ranges(version: str, specifier: str) -> None:
     assert range_for(Version(version)) == SpecifierSet(specifier)
+    assert written(range_for(Version(version))) == specifier
     assert Version(version) in range_for(Version(version))
 
 
