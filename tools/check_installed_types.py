@@ -143,6 +143,19 @@ def used_names(text: str, package: str) -> set[str]:
     return found
 
 
+def programs_of(name: str) -> list[Path]:
+    files = sorted((HOME / name).glob("*.py"))
+    return [file for file in files if not file.name.endswith(MISTAKES)]
+
+
+def unused_names(package: Path, programs: Iterable[Path]) -> list[str]:
+    """Describe the public names of a *package*, a directory, that *programs* lack."""
+    texts = [file.read_text("utf-8") for file in programs]
+    used = {name for text in texts for name in used_names(text, package.name)}
+    unused = sorted(public_names(package) - used)
+    return [f"{package.name}.{name}: the application does without" for name in unused]
+
+
 def output_of(*command: str | Path, cwd: Path) -> str:
     """Run a checker and return its standard output; its status says nothing new."""
     environ = clean_environ()
@@ -200,13 +213,11 @@ def check_install(name: str, built: Path, place: Path) -> list[str]:
     python = make_venv(place / "env")
     install(python, built, wanted.requirements)
     files = sorted((HOME / name).glob("*.py"))
-    programs = [file for file in files if not file.name.endswith(MISTAKES)]
+    programs = programs_of(name)
     problems: list[str] = []
     for package in wanted.packages:
         (source,) = (place / "env").glob(f"lib/*/site-packages/{package}")
-        used = {n for file in programs for n in used_names(file.read_text(), package)}
-        unused = sorted(public_names(source) - used)
-        problems += [f"{package}.{n}: the application does without" for n in unused]
+        problems += unused_names(source, programs)
     announced = [f for file in files for f in expected(file.name, file.read_text())]
     found = [*run_mypy(python, files, name), *run_pyright(python, files, place)]
     problems += differences(announced, found)

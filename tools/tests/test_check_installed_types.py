@@ -14,8 +14,10 @@ from check_installed_types import (
     of_mypy,
     of_pyright,
     public_names,
+    unused_names,
     used_names,
 )
+from dists import ROOT
 
 TEXT = """\
 f(1)  # error: mypy[arg-type] pyright[reportArgumentType,reportCallIssue]
@@ -73,6 +75,15 @@ def test_names_are_found_however_they_are_used(tmp_path: Path) -> None:
     assert used_names(program, "p") == {"a", "c", "d"}
     (tmp_path / "__init__.py").write_text('x = 1\n__all__ = ("a", "e")\n')
     assert public_names(tmp_path) == {"a", "e"}
+
+
+def test_every_public_name_is_used_by_an_application() -> None:
+    """`verify:installed` says so too, but later; see tests-integration/typing."""
+    for name, wanted in check_installed_types.INSTALLS.items():
+        programs = check_installed_types.programs_of(name)
+        for package in wanted.packages:
+            dist = ROOT / "packages" / package.replace("_", "-")
+            assert unused_names(dist / "src" / package, programs) == []
 
 
 def test_each_public_package_is_in_an_install() -> None:
