@@ -13,7 +13,8 @@ import mp_pool_targets as targets
 import pytest
 
 from mp_pool import AsyncResult, Pool, WorkerDiedError
-from mp_pool._packs import MOST_TASKS, Pack
+from mp_pool._packs import MOST_TASKS, Calls, Pack
+from mp_process import get_context
 
 assert sys.platform == "linux"
 
@@ -91,6 +92,26 @@ def test_nothing_waits_for_a_long_task(
     Path(go).touch()
     assert long.get(WAIT)
     assert batches
+
+
+def test_task_that_others_have_is_not_taken_by_a_death() -> None:
+    """A worker claims a task, and sees only then that its pack was cut before it."""
+    with Pool(1, context=get_context("fork")) as pool:
+        assert pool.apply(targets.square, (3,)) == 9
+        (lane,) = insides.manager_of(pool)._fleet
+        job = Calls([(AsyncResult(), targets.square, None, b"", None, None)] * 2, post)
+        pack = job.pack()
+        pack.serial = 77
+        lane._end.progress.begin(77, 1)  # the worker itself is idle
+        assert lane.begun(pack) == 1
+        rest = pack.cut(1)
+        assert lane.begun(pack) is None
+        assert (pack.count, rest.count) == (1, 1)
+    pool.join()
+
+
+def post(*_: object) -> None:
+    """Calls no callbacks."""
 
 
 def test_two_long_tasks_in_a_batch(

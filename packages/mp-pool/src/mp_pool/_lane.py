@@ -208,8 +208,11 @@ class Lane:
     def begun(self, chunk: Chunk) -> int | None:
         """Which task of a chunk had begun when the worker ended; None if none had."""
         index = self._end.progress.begun(chunk.serial)
-        # Its failure may have come and the note still be there.
-        return None if index is None or index < chunk.done else index
+        # Its failure may have come and the note still be there; and a worker claims a
+        # task before it looks whether the pack was cut there.
+        if index is None or not chunk.done <= index < chunk.count:
+            return None
+        return index
 
     @property
     def task_began(self) -> float:
