@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from mp_connection import Pipe
 from mp_connection._cutting import cut
-from mp_connection._framing import MAX_PARTS, Message
+from mp_connection._framing import INLINE_LIMIT, MAX_PARTS, Message
 from mp_connection._pickle_walk import LARGE, walk
 from mp_connection._pickling import (
     message_of_bytes,
@@ -152,6 +152,27 @@ def test_bytes_that_are_not_pickled_keep_their_type(
     sender.join()
     a.close()
     b.close()
+
+
+class _Bytes(bytes):
+    """More than its bytes: it has attributes."""
+
+
+@pytest.mark.parametrize("size", [INLINE_LIMIT, INLINE_LIMIT + 1, 20 * LARGE])
+@pytest.mark.parametrize("kind", [bytes, bytearray, _Bytes])
+def test_a_connection_sends_bytes_of_every_kind(
+    size: int, kind: type[bytes | bytearray]
+) -> None:
+    a, b = Pipe()
+    with a, b:
+        value = kind(size)
+        for as_bytes in (False, True):
+            sender = threading.Thread(target=a.send, args=(value,))
+            sender.start()
+            got: Any = pickle.loads(b.recv_bytes()) if as_bytes else b.recv()
+            sender.join()
+            assert got == value
+            assert type(got) is kind
 
 
 def test_they_arrive_as_the_objects_that_they_were() -> None:

@@ -122,6 +122,22 @@ def test_large_objects_in_a_row_are_sent_from_where_they_are(streams: Ends) -> N
         assert peak(lambda: a.send(value))[0] < MARGIN
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_bytes_over_a_pipe_are_sent_from_where_they_are(
+    kind: type[bytes | bytearray],
+) -> None:
+    """No pickle of them is made, not even of the first one."""
+    a, b = Pipe()
+    value = kind(SIZE)
+
+    def receive() -> None:
+        assert b.recv() == value
+
+    with a, b, forked(receive):
+        most, _ = peak(lambda: a.send(value))
+    assert most < MARGIN
+
+
 def test_objects_with_a_list_over_a_stream() -> None:
     one, other = socket.socketpair()
     a = Connection[Any, Any](one.detach())

@@ -31,6 +31,7 @@ from mp_connection._framing import BYTES, INLINE_LIMIT, PICKLE, Message
 from mp_connection._pickling import (
     PROTOCOL,
     message_of,
+    message_of_bytes,
     pickle_with_handles,
     unpickle,
 )
@@ -58,6 +59,9 @@ else:
     SendT = RecvT = None
 
 follow_reducers(globals())
+
+#: Objects that are sent as they are when they are large.
+_RAW = (bytes, bytearray)
 
 #: Above this many bytes it is cheaper to gather than to join header and payload.
 _JOIN_LIMIT = 4096
@@ -152,6 +156,9 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             Exception: whatever a ``__reduce__`` of the user's raises, with a note that
                 says where in the object it sits.
         """
+        if type(obj) in _RAW and len(obj) > INLINE_LIMIT:  # type: ignore[arg-type]
+            self._send_message(message_of_bytes(obj))  # type: ignore[arg-type]
+            return
         buffers: list[PickleBuffer] = []
         try:
             data = dumps(obj, PROTOCOL, buffer_callback=buffers.append)

@@ -117,8 +117,9 @@ def message_of_bytes(data: bytes | bytearray) -> Message:
 
     Not of a subclass, whose objects are more than their bytes.
     """
-    # PROTO 5, NEXT_BUFFER, STOP: the object is what the buffer becomes.
-    message = Message([b"\x80\x05\x97.", data])
+    # PROTO 5, NEXT_BUFFER, MEMOIZE, STOP: the object is what the buffer becomes.  With
+    # the third, which says nothing here, the whole is what the pickler would write.
+    message = Message([b"\x80\x05\x97\x94.", data])
     if type(data) is bytes:
         message.as_bytes = [1]
     return message
