@@ -12,7 +12,7 @@ import mp_pool_insides as insides
 import mp_pool_targets as targets
 import pytest
 
-from mp_pool import AsyncResult, Pool, WorkerDiedError
+from mp_pool import AsyncResult, Pool, TaskCancelledError, WorkerDiedError
 from mp_pool._packs import MOST_TASKS, Calls, Pack
 from mp_process import get_context
 
@@ -42,8 +42,15 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @contextmanager
 def held(pool: Pool, tmp_path: Path) -> Iterator[None]:
     """Both workers are busy, so that what is submitted meanwhile waits together."""
-    start = str(tmp_path / "start")
-    blockers = submit(pool, targets.wait_for, [(start,)] * 2)
+    start = str(tmp_path / f"start{len(list(tmp_path.iterdir()))}")
+    blockers: list[AsyncResult[Any]] = []
+    for _ in range(2):
+        # With a callback it is not the caller who sends it to an idle worker: the pool
+        # knows that the worker is busy.
+        blocker = pool.apply_async(
+            targets.wait_for, (start,), callback=targets.nothing_of
+        )
+        blockers.append(blocker)
     yield
     Path(start).touch()
     for blocker in blockers:
@@ -183,4 +190,60 @@ def test_cancelling_in_batches(pool: Pool, batches: list[int], tmp_path: Path) -
         for number, result in enumerate(results):
             result.wait(WAIT)
             assert result.successful() or number % 7 == 0
+    assert pool.map(targets.square, range(50), 1) == [i * i for i in range(50)]
+
+
+def test_worker_that_was_revoked_is_led_by_a_caller_next(
+    pool: Pool, batches: list[int], tmp_path: Path
+) -> None:
+    """It says that it dropped the rest: to the pool, and never to that caller."""
+    for number in range(10):
+        go = str(tmp_path / f"go{number}")
+        with held(pool, tmp_path):
+            results = submit(pool, targets.square, [(i,) for i in range(9)])
+            long = pool.apply_async(targets.wait_for, (go,))
+            results += submit(pool, targets.square, [(i,) for i in range(9)])
+        for result in results:
+            result.get(WAIT)
+        Path(go).touch()
+        long.wait(WAIT)
+        for each in range(5):
+            assert pool.apply(targets.square, (each,)) == each * each
+    assert batches
+
+
+def test_task_of_a_batch_that_kills_its_receivers(
+    pool: Pool, batches: list[int], tmp_path: Path
+) -> None:
+    """What was done before it is kept, and what comes behind it runs."""
+    items: list[Any] = [*range(20), targets.KillsReader(), *range(20)]
+    with held(pool, tmp_path):
+        results = submit(pool, targets.identity, [(item,) for item in items])
+    with pytest.raises(WorkerDiedError, match="receiving"):
+        results.pop(20).get(WAIT)
+    assert [result.get(WAIT) for result in results] == [*range(20), *range(20)]
+    assert batches
+
+
+def test_cancelling_what_runs_in_a_batch(
+    pool: Pool, batches: list[int], tmp_path: Path
+) -> None:
+    """And what waits behind it: neither takes another along, and nothing runs twice."""
+    begun, ran = str(tmp_path / "begun"), tmp_path / "ran"
+    go = str(tmp_path / "never")
+    with held(pool, tmp_path):
+        results = submit(pool, targets.write, [(str(ran),)] * 10)
+        long = pool.apply_async(targets.announce_and_wait, (begun, go))
+        unwanted = submit(pool, targets.wait_for, [(go,)] * 3)
+        results += submit(pool, targets.write, [(str(ran),)] * 10)
+        for result in unwanted:
+            assert result.cancel()
+    targets.wait_for(begun)
+    assert long.cancel()
+    for result in [long, *unwanted]:
+        with pytest.raises(TaskCancelledError):
+            result.get(WAIT)
+    for result in results:
+        result.get(WAIT)
+    assert ran.read_text() == "x" * 20
     assert pool.map(targets.square, range(50), 1) == [i * i for i in range(50)]

@@ -128,18 +128,33 @@ def test_end_of_file_ends_it(bench: Bench) -> None:
 
 def test_each_task_of_a_chunk_has_its_outcome(bench: Bench) -> None:
     """Values that come before a failure are announced; at the end nothing is."""
-    bench.send(1, MAP, targets.fail_odd, [1, 0, 2, 4, 5, 6, 7], {})
+    bench.send(1, MAP | NOTED, targets.fail_odd, [1, 0, 2, 4, 5, 6, 7], {})
     first = bench.notice()
     assert (first.kind, first.index) == (FAILED, 0)
     for end, values, error in ((4, [0, 2, 4], "5"), (6, [6], "7")):
         part = bench.notice()
         assert (part.kind, part.index) == (PART, end)
-        assert unpickle(bench.receive()) == values
+        assert [loads(value) for value in unpickle(bench.receive())] == values
         notice = bench.notice()
         assert (notice.kind, notice.index) == (FAILED, end)
         assert repr(notice.exception()) == f"ValueError({error})"
     # The last task failed: nothing more comes.
     assert bench.value(2, MAP, targets.square, [3], {}) == [9]
+
+
+def test_map_that_failed_has_no_values_before_the_failure(bench: Bench) -> None:
+    """But all tasks are run, each once, and what follows the last failure is sent."""
+    bench.send(1, MAP, targets.fail_odd, [0, 1, 2, 3, 4, 6], {})
+    for index in (1, 3):
+        notice = bench.notice()
+        assert (notice.kind, notice.index) == (FAILED, index)
+        assert repr(notice.exception()) == f"ValueError({index})"
+    assert unpickle(bench.receive()) == [4, 6]
+    bench.channel.send(beginning_at(2))
+    bench.send(2, STARMAP, targets.fail_odd, [(0,), (1,), (2,), (3,)], {})
+    notice = bench.notice()
+    assert (notice.kind, notice.index) == (FAILED, 3)
+    assert bench.value(3, MAP, targets.square, [3], {}) == [9]
 
 
 def test_value_that_cannot_be_pickled_takes_no_other_along(bench: Bench) -> None:

@@ -7,7 +7,6 @@ for it, so that one that cannot be pickled leaves no trace.
 from __future__ import annotations
 
 import os
-from types import FunctionType
 
 from mp_connection.lean import dumps, follow_reducers
 from mp_pool._desk import (
@@ -23,14 +22,13 @@ from mp_pool._desk import (
 )
 from mp_pool._imap import IMapIterator, feed
 from mp_pool._jobs import Chunk, Collected, Job
+from mp_pool._light import Light
 from mp_pool._manager import Manager
-from mp_pool._packs import MOST_BYTES, MOST_TASKS, Pack, in_band
 from mp_pool._result import AsyncResult, raised_there, value_of
 from mp_pool._stored import stored
 from mp_pool._stream import Stream
 from mp_pool._wire import (
     CALL,
-    LIGHT,
     MAP,
     NOTED,
     PICKLE,
@@ -55,9 +53,6 @@ if TYPE_CHECKING:
 
 follow_reducers(globals())
 
-#: Calls that are not tried as light ones after one that was not.
-_HEAVY = 8
-
 
 class Client:
     """The callers' side of a pool of processes.
@@ -74,7 +69,7 @@ class Client:
         Exception: whatever starting a process can raise; nothing is left then.
     """
 
-    __slots__ = ("_desk", "_heavy", "_manager", "_pickled", "_traced", "size")
+    __slots__ = ("_desk", "_light", "_manager", "size")
 
     def __init__(
         self,
@@ -89,11 +84,8 @@ class Client:
         self._desk = desk = Desk()
         method = context.get_start_method()
         tracer = None
-        self._traced = trace is not None
-        #: The function that was called last, and its pickle.
-        self._pickled: tuple[object, bytes | None] = (None, None)
-        #: So many of the next calls are not tried as light ones, as others were heavy.
-        self._heavy = 0
+        # Traces show tasks one by one.
+        self._light = Light(trace is None)
         try:
             if trace is not None:
                 from mp_pool._trace import Tracer
@@ -262,13 +254,15 @@ class Client:
         job = Collected(func, result, False, callback, error_callback, terms)
         if len(items) > size:
             job.sent = stored(func)
-        if size == 1 and self._light(func, job.sent, terms):
-            job.chunks += self._packs(job, style, 0, list(items), copy=not wait)
-            self._submit(job)
-            return
-        for first in range(0, len(items), size):
-            part = list(items[first : first + size])
-            job.chunks.append(self._chunk(job, style, first, part, copy=not wait))
+
+        def make(first: int, part: list[Any]) -> Chunk:
+            return self._chunk(job, style, first, part, copy=not wait)
+
+        if size == 1 and self._light.takes(func, job.sent, terms):
+            job.chunks = self._light.packs(job, style, 0, list(items), make)
+        else:
+            for first in range(0, len(items), size):
+                job.chunks.append(make(first, list(items[first : first + size])))
         self._submit(job)
 
     def cancel(self, result: AsyncResult[Any], running: bool) -> None:
@@ -312,9 +306,9 @@ class Client:
             return self._chunk(stream, style, first, part, copy=True)
 
         def make_packs(first: int, items: list[Any]) -> list[Chunk]:
-            return self._packs(stream, MAP, first, items, copy=True)
+            return self._light.packs(stream, MAP, first, items, make)
 
-        light = size == 1 and self._light(func, stream.sent, terms)
+        light = size == 1 and self._light.takes(func, stream.sent, terms)
         iterator: IMapIterator[Any] = IMapIterator._of(stream, keep)
         feed(stream, source, make, self._feed, make_packs if light else None)
         return iterator
@@ -329,27 +323,15 @@ class Client:
         error_callback: ErrorCallback = None,
     ) -> bool:
         """Have a call carried out that can travel with others; whether it can."""
-        if self._heavy:
-            self._heavy -= 1
-            return False
-        pickled = None
-        if not kwds:
-            last, pickled = self._pickled
-            if func is not last:
-                pickled = self._pickled_function(func)
-        try:
-            what = (func, args, kwds) if pickled is None else args
-            piece = dumps(what, PROTOCOL, buffer_callback=in_band)
-        except Exception:
-            return False  # an error, or a descriptor, or a large buffer
-        if len(piece) > LIGHT or self._traced:
-            self._heavy = _HEAVY
+        call = self._light.call(func, args, kwds)
+        if call is None:
             return False
         desk = self._desk
         if desk.state is not OPEN:
             self.check_running()
         if not callback is error_callback is None:
             self._manager.callbacks.start()
+        pickled, piece = call
         try:
             desk.post_work((result, func, pickled, piece, callback, error_callback))
             if desk.finished:
@@ -358,64 +340,6 @@ class Client:
             desk.waker.set()  # see `_submit`
             raise
         return True
-
-    def _pickled_function(self, func: Callable[..., Any]) -> bytes | None:
-        """The pickle of a function or class, which is its name; None of others."""
-        last, pickled = self._pickled
-        if func is not last:
-            if type(func) is not FunctionType and type(func) is not type:
-                return None
-            try:
-                pickled = dumps(func, PROTOCOL)
-            except Exception:
-                return None
-            self._pickled = func, pickled
-        return pickled
-
-    def _packs(
-        self, job: Job, style: int, first: int, items: list[Any], copy: bool
-    ) -> list[Chunk]:
-        """Packs of tasks, and chunks for those that cannot be in one.
-
-        Raises:
-            UnpicklableError: one of them cannot be pickled.
-        """
-        func, pickled = job.function, self._pickled_function(job.function)
-        chunks: list[Chunk] = []
-        pieces: list[bytes] = []
-        size = begin = heavy = 0
-        for number, item in enumerate(items, first):
-            piece = None
-            if heavy:
-                heavy -= 1
-            else:
-                try:
-                    what = (func, item) if pickled is None else item
-                    piece = dumps(what, PROTOCOL, buffer_callback=in_band)
-                except Exception:
-                    pass  # an error, or a descriptor, or a large buffer
-                else:
-                    if len(piece) > LIGHT:
-                        piece, heavy = None, _HEAVY
-            if pieces:
-                if piece is not None:
-                    size += len(piece)
-                if piece is None or size > MOST_BYTES or len(pieces) == MOST_TASKS:
-                    chunks.append(Pack(job, begin, pickled, pieces, style))
-                    pieces = []
-            if piece is None:
-                chunks.append(self._chunk(job, style, number, [item], copy))
-                continue
-            if not pieces:
-                begin, size = number, len(piece)
-            pieces.append(piece)
-        if pieces:
-            chunks.append(Pack(job, begin, pickled, pieces, style))
-        return chunks
-
-    def _light(self, func: object, sent: object, terms: Terms) -> bool:
-        """Whether single tasks of a map may travel in packs."""
-        return sent is func and terms.timeout is None and not self._traced
 
     def _chunk(
         self, job: Job, style: int, first: int, part: list[Any], copy: bool

@@ -49,6 +49,9 @@ BYTES = 16 << 20
 
 #: Chunks that are submitted together, where reading the input cannot block.
 _TOGETHER = 64
+
+#: The same for tasks of a pack.
+_PACK = 256
 _NEVER_BLOCK = frozenset(
     map(type, (iter([]), iter(()), iter(set()), iter({}), iter(""), iter(range(0))))
 )
@@ -198,7 +201,9 @@ class Stream(Job):
             submit: has them run.
             make_packs: makes packs, for chunks of one task.
         """
-        together = _TOGETHER if type(source) in _NEVER_BLOCK else 1
+        never_blocks = type(source) in _NEVER_BLOCK
+        together = _TOGETHER if never_blocks else 1
+        most = _PACK if never_blocks else 1
         chunks: list[Chunk] = []
         total = None
         try:
@@ -210,7 +215,7 @@ class Stream(Job):
                     self._wait_for_room()
                     continue
                 # What an input that fails had begun to give is not run.
-                size = self._size if make_packs is None else min(room, together)
+                size = self._size if make_packs is None else min(room, most)
                 items = list(islice(source, size))
                 if not items:
                     total = self._taken
@@ -303,7 +308,8 @@ class Stream(Job):
             return True
         # What is known of sizes may have changed since the feeder went to sleep.
         limit = self._limit()
-        good_part = max(self._size, min(limit // 4, 64 * self._size))
+        wide = limit >= CHUNKS_AT_MOST * self._size  # then half of it is enough to do
+        good_part = max(self._size, limit // 2 if wide else limit // 4)
         return self._outstanding <= max(0, limit - good_part)
 
     def _wake_feeder(self) -> None:

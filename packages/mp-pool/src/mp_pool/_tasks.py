@@ -7,7 +7,7 @@ from itertools import islice
 from mp_connection.channel import message_of, pickle_message
 from mp_connection.lean import dumps, follow_reducers
 from mp_pool._failures import PICKLING, RUNNING, failure
-from mp_pool._progress import FAILURES
+from mp_pool._progress import FAILURES, INDEX
 from mp_pool._wire import (
     MAP,
     NOTED,
@@ -93,17 +93,24 @@ class Runner:
         """
         self._last = last = len(arguments)
         self._noting = style & NOTED != 0
-        run = self._run if style <= PLAIN else self._run_carefully
+        plain = style <= PLAIN
         try:
             while True:
                 self._segment = (start, [])
                 try:
-                    run(style, function, arguments, start)
+                    if plain:
+                        self._run(style, function, arguments, start)
+                    else:
+                        self._run_carefully(style, function, arguments, start)
                 except BaseException as error:
                     self._interrupts.in_task = False
-                    # An interrupt may come between two tasks: it meets the next.
                     first, values = self._segment
-                    culprit = first + len(values)
+                    if plain and not values:
+                        # The parent wants all values or none.
+                        culprit = self._progress.words[INDEX]
+                    else:
+                        # An interrupt may come between two tasks: it meets the next.
+                        culprit = first + len(values)
                     if culprit < last:
                         rest = self._answer(values, first, culprit)
                         assert rest is None
@@ -129,17 +136,16 @@ class Runner:
         arguments: Sequence[Any],
         start: int,
     ) -> None:
-        words, append = self._progress.words, self._segment[1].append
+        words = self._progress.words
         if start:
             arguments = arguments[start:]
+        # Each task is noted, by the assignment that a loop begins with, before it runs.
+        tasks = enumerate(arguments, start)
         if style == MAP:
-            for number, argument in enumerate(arguments, start):
-                words[1] = number
-                append(function(argument))
+            values = [function(argument) for words[INDEX], argument in tasks]
         else:
-            for number, argument in enumerate(arguments, start):
-                words[1] = number
-                append(function(*argument))
+            values = [function(*argument) for words[INDEX], argument in tasks]
+        self._segment = (start, values)
 
     def _run_carefully(
         self,
@@ -154,7 +160,7 @@ class Runner:
         for number, argument in enumerate(islice(arguments, start, None), start):
             if style & TIMED:
                 self._progress.note_time()
-            words[1] = number
+            words[INDEX] = number
             value = function(argument) if single else function(*argument)
             if not self._noting:
                 values.append(value)

@@ -13,9 +13,10 @@ their own, some at a time, since a worker must not keep them for long; large one
 one by one.
 
 A chunk is answered when all its tasks are resolved: each by its value or its failure.
-Values before a failure come first, announced by a notice `PART`.  A parent may have a
-chunk begun at a later task than its first, after a death: a raw message before the
-chunk says which.
+Values before a failure come first, announced by a notice `PART`, if they are `NOTED`;
+otherwise they are not wanted, as a map that failed has an exception and no values.  A
+parent may have a chunk begun at a later task than its first, after a death: a raw
+message before the chunk says which.
 
 A notice is a pickle of plain strings and bytes.  Exceptions lie in it pickled once
 more: whoever reads a notice runs no code of the user's.  Values are unpickled only in
