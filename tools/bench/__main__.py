@@ -50,9 +50,9 @@ def rows(options: argparse.Namespace) -> int:
     from bench.stored import save
     from bench.table import table
 
-    found = measure(wanted, [REFERENCE, CONTROL, OURS, *peers], options.rounds)
     file = options.json or RESULTS
-    save(found, file)
+    names = [REFERENCE, CONTROL, OURS, *peers]
+    found = measure(wanted, names, options.rounds, lambda found: save(found, file))
     print("\n".join(table(found.values(), found.notes)))
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,8 +78,17 @@ def _calibrated(row: Row, who: str) -> int:
     return loops
 
 
-def measure(rows: Sequence[Row], names: Sequence[str], rounds: int) -> Results:
-    """Measure *rows*, for as many rounds, and say how it goes."""
+def measure(
+    rows: Sequence[Row],
+    names: Sequence[str],
+    rounds: int,
+    keep: Callable[[Results], None],
+) -> Results:
+    """Measure *rows*, for as many rounds, and say how it goes.
+
+    Args:
+        keep: called after each row, so that what is interrupted is not lost.
+    """
     results = Results()
     begin = time.monotonic()
     for number, row in enumerate(rows, 1):
@@ -101,6 +110,8 @@ def measure(rows: Sequence[Row], names: Sequence[str], rounds: int) -> Results:
                     results.notes[row.name, name] = str(error)
                 else:
                     results.add(row.name, name, turn, bench)
+        if results.runs:
+            keep(results)
         spent = time.monotonic() - begin
         print(f"{spent:4.0f} s  {number}/{len(rows)}  {row.name}", file=sys.stderr)
     return results
