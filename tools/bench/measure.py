@@ -71,7 +71,8 @@ def _pyperf_run(row: Row, who: str, arguments: Sequence[str]) -> pyperf.Benchmar
 
 def _calibrated(row: Row, who: str) -> int:
     """Return how many loops take long enough to be timed."""
-    options = ("--calibrate-loops", "--warmups=0", "--values=1")
+    # Three values have to, so that one disturbance does not decide.
+    options = ("--calibrate-loops", "--warmups=0", "--values=3")
     bench = _pyperf_run(row, who, [*options, f"--min-time={MIN_TIME}"])
     loops = bench.get_runs()[0].get_metadata()["calibrate_loops"]
     assert isinstance(loops, int)

@@ -35,8 +35,13 @@ now = time.perf_counter
 def gated(
     gate: int, gate_end: int, out: int, work: Callable[..., None], args: tuple[Any, ...]
 ) -> None:
-    """Wait until *gate* is at its end, do *work*, and write when it began and ended."""
+    """Wait until *gate* is at its end, do *work*, and write when it began and ended.
+
+    The last of *args* is how often; it is done no times first, for what the first use
+    sets up.
+    """
     os.close(gate_end)
+    work(*args[:-1], 0)
     os.read(gate, 1)
     begin = now()
     work(*args)
@@ -117,16 +122,15 @@ def drain_bytes(conn: Connection, ack: int) -> None:
 def serve(
     connection: ModuleType, family: str, key: bytes | None, address_to: Connection
 ) -> None:
-    """Accept and close, until a client says so by an object."""
+    """Send each client's object back, until it is None."""
     address = None if family == "AF_UNIX" else ("127.0.0.1", 0)
     with connection.Listener(address, family, 64, key) as listener:
         address_to.send(listener.address)
         while True:
             with listener.accept() as conn:
-                try:
-                    conn.recv()
-                except EOFError:
-                    continue
+                message = conn.recv()
+                conn.send(message)
+            if message is None:
                 return
 
 
@@ -192,6 +196,8 @@ def count_up(value: Synchronized[int], n: int) -> None:
 
 # ----------------------------------------------------------------------------- managers
 def use_dict(proxy: DictProxy[str, int], n: int) -> None:
+    if not n:
+        proxy["k"]  # connects
     for _ in range(n):
         proxy["k"] = 1
         proxy["k"]

@@ -174,9 +174,15 @@ def _connect(family: str, key: bytes | None) -> Body:
         with mine, theirs, started(context, serve, connection, family, key, theirs):
             address = mine.recv()
             client = connection.Client
-            yield each(lambda: client(address, family, key).close())
-            with client(address, family, key) as last:
-                last.send(None)
+
+            def session(message: object) -> None:
+                # One round trip, as a client that only connects overruns the server.
+                with client(address, family, key) as conn:
+                    conn.send(message)
+                    conn.recv()
+
+            yield each(lambda: session(1))
+            session(None)
 
     return body
 
