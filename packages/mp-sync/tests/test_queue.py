@@ -48,6 +48,20 @@ def any_queue(request: pytest.FixtureRequest) -> Iterator[targets.AnyQueue]:
     del request.node.funcargs["any_queue"]
 
 
+class Disguised:
+    """Says of itself that it is bytes, as proxies of objects do."""
+
+    @property
+    def __class__(self) -> type[bytes]:
+        return bytes
+
+    def __len__(self) -> int:
+        return 1_000_000
+
+    def __reduce__(self) -> tuple[type[Disguised], tuple[()]]:
+        return Disguised, ()
+
+
 def start(
     method: StartMethod, target: Callable[..., object], *args: object
 ) -> BaseProcess:
@@ -70,6 +84,13 @@ def test_items_come_in_order(any_queue: targets.AnyQueue) -> None:
     assert not any_queue.empty()
     assert [any_queue.get() for _ in items] == items
     assert any_queue.empty()
+
+
+def test_an_object_that_says_it_is_bytes_arrives_as_itself(
+    any_queue: targets.AnyQueue,
+) -> None:
+    any_queue.put(Disguised())
+    assert type(any_queue.get()) is Disguised
 
 
 def test_between_processes(

@@ -179,7 +179,7 @@ class Queue(Putting, Taking, Generic[T]):
             OSError: there is no memory left.
         """
         buffers: list[PickleBuffer] = []
-        if obj.__class__ in _RAW and len(obj) > INLINE_LIMIT:  # type: ignore[arg-type]
+        if type(obj) in _RAW and len(obj) > INLINE_LIMIT:  # type: ignore[arg-type]
             whole = message_of_bytes(obj)  # type: ignore[arg-type]
             self._put(whole, time_limit(block, timeout))
             return
