@@ -51,8 +51,8 @@ def any_queue(request: pytest.FixtureRequest) -> Iterator[targets.AnyQueue]:
 class Disguised:
     """Says of itself that it is bytes, as proxies of objects do."""
 
-    @property
-    def __class__(self) -> type[bytes]:
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[bytes]:  # type: ignore[override]
         return bytes
 
     def __len__(self) -> int:
