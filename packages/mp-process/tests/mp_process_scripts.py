@@ -50,8 +50,18 @@ def state(pid: int) -> str:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there; a zombie is not."""
-    return state(pid) not in ("", "Z", "X")
+    """Whether a process is there; a zombie is not, once its last thread has ended.
+
+    Until then its descriptors are open.
+    """
+    match state(pid):
+        case "Z":
+            try:
+                return len(os.listdir(f"/proc/{pid}/task")) > 1
+            except OSError:
+                return False
+        case letter:
+            return letter not in ("", "X")
 
 
 def wait_for_end(pids: list[int], seconds: float) -> list[int]:

@@ -253,11 +253,11 @@ def forward_logs(*loggers: str) -> LogForwarding:
     process arrive in their order, with the process's own name, number and time; the
     message is made in the child, and an exception is text.
 
-    A record is lost only if its process is killed before it is sent.  Logging blocks a
-    child while the kernel's buffer is full, until the thread here catches up: no call
-    has to be made for that.  At the exit of this process, what its children log until
-    their end is handled.  A child whose parent has died, or has stopped, goes on by
-    itself with the handlers that it would have had.
+    A record is lost only if its process is killed before it is sent, or this one before
+    it is handled.  Logging blocks a child while the kernel's buffer is full, until the
+    thread here catches up: no call has to be made for that.  At the exit of this
+    process, what its children log until their end is handled.  A child whose parent has
+    died, or has stopped, goes on by itself with the handlers that it would have had.
 
     Handlers that a child adds are its own.  A main module that configures logging
     should do so behind its guard, or spawned children do the same.
