@@ -40,6 +40,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # on the Python that is developed with: builds differ in their size
 def test_idle_workers_by_spawn_are_small(tmp_path: Path) -> None:
     try:
         text = Path("/proc/self/smaps_rollup").read_text("ascii")

@@ -82,8 +82,10 @@ def test_error_closes_the_bar(make_bar: MakeBar, end: str) -> None:
 
 @bars
 def test_file_that_is_no_terminal_gets_no_control_codes(
-    make_bar: MakeBar, end: str
+    make_bar: MakeBar, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):  # of rich
+        monkeypatch.delenv(name, raising=False)
     file = io.StringIO()
     with make_bar(file=file) as bar:
         bar(40, 40)
