@@ -594,7 +594,7 @@ def test_an_interrupted_wait_ends_at_once(ends: Ends) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(Interruption):
                 call()
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < 10
 
     in_child(child)
 

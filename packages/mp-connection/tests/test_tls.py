@@ -553,7 +553,7 @@ def test_silent_clients_keep_nobody_waiting(
 def test_deadlines(tls: Contexts) -> None:
     before = open_descriptors()
     with Listener[Any, Any](
-        ("127.0.0.1", 0), ssl_context=tls.server, handshake_timeout=0.1
+        ("127.0.0.1", 0), ssl_context=tls.server, handshake_timeout=0.8
     ) as listener:
         with pytest.raises(TimeoutError):  # nobody accepts
             Client(listener.address, ssl_context=tls.client, timeout=0.1)

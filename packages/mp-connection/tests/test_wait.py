@@ -206,7 +206,7 @@ def test_half_a_message_is_ready(pipes: Pipes) -> None:
     assert reader.poll()
     assert reader.poll(5)
     assert reader.poll(None)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 4
     assert reader.recv_bytes() == b"whole"
     assert wait([other, reader], 0) == []
     assert not reader.poll()

@@ -49,8 +49,8 @@ def run(
 
 
 def are_gone(pids: list[int]) -> bool:
-    """Whether processes end within two seconds."""
-    deadline = time.monotonic() + 2
+    """Whether processes end within ten seconds."""
+    deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if not any(is_running(pid) for pid in pids):
             return True

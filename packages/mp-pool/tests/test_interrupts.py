@@ -263,7 +263,7 @@ def test_ctrl_c_in_a_terminal(
         before = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         _, text = process.communicate(timeout=WAIT)
-        assert time.monotonic() - before < 3
+        assert time.monotonic() - before < 15
     assert process.returncode == -signal.SIGINT
     assert text.count("Traceback") == 1, text
     assert text.rstrip().endswith("KeyboardInterrupt")

@@ -70,17 +70,17 @@ def test_task_that_takes_too_long_is_ended(pool: Pool) -> None:
 
 def test_time_limit_is_that_of_each_task(pool: Pool) -> None:
     """Waiting for a worker does not count, nor do the tasks before in the chunk."""
-    naps = [0.1] * 6
-    assert pool.map(targets.nap, naps, chunksize=3, timeout=0.25) == naps
-    assert pool.map(targets.nap, naps, chunksize=1, timeout=0.25) == naps
+    naps = [0.5] * 6
+    assert pool.map(targets.nap, naps, chunksize=3, timeout=1.4) == naps
+    assert pool.map(targets.nap, naps, chunksize=1, timeout=1.4) == naps
     naps[2] = 60
     for chunksize in (1, 3):
-        imap = pool.imap(targets.nap, naps, chunksize, timeout=0.25)
+        imap = pool.imap(targets.nap, naps, chunksize, timeout=1.4)
         results = outcomes(imap)
         error = results.pop(2)
         assert isinstance(error, TaskTimeoutError)
         assert error.task == 2
-        assert results == [0.1] * 5
+        assert results == [0.5] * 5
     with pytest.raises(TaskTimeoutError):
         pool.starmap(targets.nap, [(60,)], timeout=0)
 
