@@ -35,6 +35,20 @@ MODULES = (
     "util",
 )
 
+#: Neither layers that are not used, nor what takes as long to import as one of them.
+LATER = (
+    "contextlib",
+    "ctypes",
+    "importlib.util",
+    "logging",
+    "mp_managers",
+    "mp_pool",
+    "mp_sharedctypes",
+    "mp_sync",
+    "threading",
+    "typing",
+)
+
 
 @pytest.mark.parametrize("name", ["", *MODULES])
 def test_all_lists_what_the_module_has(name: str) -> None:
@@ -62,11 +76,14 @@ def test_names_are_the_classes_and_functions_of_the_layers() -> None:
         mp.Nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_ctypes_is_imported_when_it_is_used() -> None:
-    """It takes longer than all else, and few programs share numbers."""
+def test_what_takes_long_is_imported_when_it_is_used() -> None:
+    """Each child that imports the main module imports this package as well."""
     code = (
         "import sys, mp_multiprocessing as mp\n"
-        "mp.get_context('spawn'); print('ctypes' in sys.modules)\n"
+        "mp.get_context('spawn')\n"
+        f"print([name for name in {LATER!r} if name in sys.modules])\n"
+        "print(mp.Lock is mp.get_context('fork').Lock is mp.context.BaseContext.Lock)\n"
+        "print('mp_sync' in sys.modules, 'ctypes' in sys.modules)\n"
         "print(mp.Value('i', 5).value, mp.get_context('fork').RawValue('i', 6).value)"
     )
     run = subprocess.run(
@@ -76,7 +93,30 @@ def test_ctypes_is_imported_when_it_is_used() -> None:
         check=True,
         timeout=30,
     )
-    assert run.stdout.split() == ["False", "5", "6"]
+    assert run.stdout.splitlines() == ["[]", "True", "True False", "5 6"]
+
+
+def test_a_context_of_ones_own_extends_what_layers_have() -> None:
+    """An attribute of the class is there before its layer is imported."""
+    code = (
+        "from mp_multiprocessing.context import SpawnContext\n"
+        "class Context(SpawnContext):\n"
+        "    def Event(self):\n"
+        "        event = super().Event()\n"
+        "        event.set()\n"
+        "        return event\n"
+        "    def Value(self, code, value):\n"
+        "        return super().Value(code, value + 1)\n"
+        "print(Context().Event().is_set(), Context().Value('i', 1).value)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert run.stdout == "True 2\n"
 
 
 def test_modules_are_attributes_without_being_imported() -> None:

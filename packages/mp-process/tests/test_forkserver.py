@@ -428,21 +428,25 @@ def test_threads_are_counted_without_proc(monkeypatch: pytest.MonkeyPatch) -> No
 def test_modules_are_imported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The target's module is imported in the server, for all children."""
+    """The modules of target and arguments are imported in the server, for all."""
     count = tmp_path / "count"
-    (tmp_path / "mp_process_slow.py").write_text(
-        "from mp_process_targets import append, noop\n"
-        f"append({str(count)!r})\ndef target(): pass\n"
-    )
+    for name in ("mp_process_slow", "mp_process_heavy"):
+        (tmp_path / f"{name}.py").write_text(
+            "from mp_process_targets import append\n"
+            f"append({str(count)!r})\ndef target(*args, **kwargs): pass\n"
+            "class Argument: pass\n"
+        )
     monkeypatch.syspath_prepend(str(tmp_path))
+    import mp_process_heavy  # type: ignore[import-not-found]
     import mp_process_slow  # type: ignore[import-not-found]
 
-    for _ in range(4):
-        process = ctx.Process(target=mp_process_slow.target)
+    argument = mp_process_heavy.Argument()
+    for args, kwargs in 2 * [((1, argument), {}), ((), {"named": argument})]:
+        process = ctx.Process(target=mp_process_slow.target, args=args, kwargs=kwargs)
         process.start()
         process.join(SECONDS)
         assert process.exitcode == 0
-    assert len(count.read_text()) == 2  # here and in the server
+    assert len(count.read_text()) == 4  # of each, here and in the server
 
 
 @pytest.mark.usefixtures("no_other_layers")

@@ -7,8 +7,6 @@ managers and contexts.
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from mp_connection import (
     AuthenticationError as AuthenticationError,
     BufferTooShort as BufferTooShort,
@@ -21,7 +19,7 @@ from mp_connection import (
 )
 from mp_multiprocessing import context as _context, reduction as _reduction
 from mp_multiprocessing._dropin import install as install
-from mp_multiprocessing._layers import needed as _needed
+from mp_multiprocessing._layers import LAYERS as _LAYERS, from_layer as _from_layer
 from mp_multiprocessing._version import __version__ as __version__
 from mp_process import (
     Process as Process,
@@ -37,18 +35,6 @@ from mp_process import (
     set_start_method as set_start_method,
 )
 from mp_process.context import Method as Method
-from mp_sync import (
-    Barrier as Barrier,
-    BoundedSemaphore as BoundedSemaphore,
-    Condition as Condition,
-    Event as Event,
-    JoinableQueue as JoinableQueue,
-    Lock as Lock,
-    Queue as Queue,
-    RLock as RLock,
-    Semaphore as Semaphore,
-    SimpleQueue as SimpleQueue,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +65,18 @@ if TYPE_CHECKING:
         RawValue as RawValue,
         Value as Value,
     )
+    from mp_sync import (
+        Barrier as Barrier,
+        BoundedSemaphore as BoundedSemaphore,
+        Condition as Condition,
+        Event as Event,
+        JoinableQueue as JoinableQueue,
+        Lock as Lock,
+        Queue as Queue,
+        RLock as RLock,
+        Semaphore as Semaphore,
+        SimpleQueue as SimpleQueue,
+    )
 
 _default_context = _context._default_context
 
@@ -103,28 +101,18 @@ _MODULES = {
     "util",
 }
 
-#: What comes from layers that are imported when somebody asks for it.
-_LATER = {
-    "Array": "mp_sharedctypes",
-    "Pool": "mp_pool",
-    "RawArray": "mp_sharedctypes",
-    "RawValue": "mp_sharedctypes",
-    "Value": "mp_sharedctypes",
-}
-
 
 if not TYPE_CHECKING:  # which would take every name for one of this module
 
     def __getattr__(name: str) -> object:
         if name in _MODULES:
+            from importlib import import_module  # takes as long as a layer
+
             return import_module(f"{__name__}.{name}")
-        module = _LATER.get(name)
-        if module is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        with _needed(module.replace("_", "-"), name):
-            value: object = getattr(import_module(module), name)
-        globals()[name] = value
-        return value
+        if name in _LAYERS:
+            value = globals()[name] = _from_layer(name)
+            return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def Manager() -> SyncManager:

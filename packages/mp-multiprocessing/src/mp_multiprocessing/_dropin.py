@@ -8,25 +8,19 @@ anything of the program's, and so is the fork server.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
-from importlib.machinery import ModuleSpec
 
 from mp_connection.lifecycle import Provider
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from importlib.abc import Loader
-    from types import ModuleType
-else:
-    Loader = object  # its import would take as long as that of a layer
+    from mp_multiprocessing._finder import Finder
 
 __all__ = ("VARIABLE", "install", "is_installed", "is_switched_off")
 
-STANDARD = "multiprocessing"
-OURS = "mp_multiprocessing"
+_STANDARD = "multiprocessing"
+_OURS = "mp_multiprocessing"
 
 #: The variable of the environment that switches drop-in mode off.
 VARIABLE = "MP_DROPIN"
@@ -38,46 +32,7 @@ _TOO_LATE = (
 )
 
 
-class _Finder(Loader):
-    """Finds the modules of this package under the names of the standard one."""
-
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None = None,
-        target: ModuleType | None = None,
-    ) -> ModuleSpec | None:
-        """The spec of a module of the standard package; None for any other's."""
-        ours = _our_name(fullname)
-        if ours is None:
-            return None
-        # Nobody else may be asked: they would find a file of ours, and make a second
-        # module of it.
-        try:
-            known = importlib.util.find_spec(ours)
-        except ModuleNotFoundError:  # its parent is no package
-            known = None
-        if known is None or ours.rpartition(".")[2].startswith("_"):
-            text = f"No module named {fullname!r}: {STANDARD} is {OURS} here"
-            raise ModuleNotFoundError(text, name=fullname)
-        return ModuleSpec(fullname, self, origin=known.origin, is_package=False)
-
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Leave it to the import system, which gets another module afterwards."""
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Put our module in the place of the one that was made for it."""
-        ours = _our_name(module.__name__)
-        assert ours is not None
-        sys.modules[module.__name__] = importlib.import_module(ours)
-
-
-def _our_name(fullname: str) -> str | None:
-    package, dot, rest = fullname.partition(".")
-    return f"{OURS}{dot}{rest}" if package == STANDARD else None
-
-
-_finder: _Finder | None = None
+_finder: Finder | None = None
 
 
 def install() -> bool:
@@ -125,12 +80,14 @@ def _install() -> None:
             "mp_multiprocessing runs on CPython on Linux so far, and this is"
             f" {platform.python_implementation()} on {platform.system()}"
         )
-    if any(name.partition(".")[0] == STANDARD for name in sys.modules):
+    if any(name.partition(".")[0] == _STANDARD for name in sys.modules):
         raise RuntimeError(_TOO_LATE)
-    finder = _Finder()
+    from mp_multiprocessing._finder import Finder  # takes longer than all of this
+
+    finder = Finder(_STANDARD, _OURS)
     sys.meta_path.insert(0, finder)
     # Some look into sys.modules and import nothing, such as `logging`.
-    sys.modules[STANDARD] = sys.modules[OURS]
+    sys.modules[_STANDARD] = sys.modules[_OURS]
     _finder = finder
 
 

@@ -1,23 +1,41 @@
-"""Layers that this package does without until somebody wants something of them.
+"""Layers that are imported when something of theirs is used.
 
-They are imported at the first use: a program pays only for what it has of them.  Where
-one is not installed, the error says which distribution is missing.
+A program pays only for what it has of them, and so does each child that imports its
+main module.  Where one is not installed, the error says which distribution is missing.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
-__all__ = ("needed",)
+__all__ = ("LAYERS", "FromLayer", "Needed", "from_layer")
+
+#: Names of the interface, and the distributions that have them.
+LAYERS = {
+    "Array": "mp-sharedctypes",
+    "Barrier": "mp-sync",
+    "BoundedSemaphore": "mp-sync",
+    "Condition": "mp-sync",
+    "Event": "mp-sync",
+    "JoinableQueue": "mp-sync",
+    "Lock": "mp-sync",
+    "Pool": "mp-pool",
+    "Queue": "mp-sync",
+    "RLock": "mp-sync",
+    "RawArray": "mp-sharedctypes",
+    "RawValue": "mp-sharedctypes",
+    "Semaphore": "mp-sync",
+    "SimpleQueue": "mp-sync",
+    "Value": "mp-sharedctypes",
+}
 
 
-@contextmanager
-def needed(distribution: str, what: str) -> Iterator[None]:
+class Needed:
     """Around the import of a layer: say what to install where it is missing.
+
+    A class, as the import of `contextlib` takes as long as that of a layer.
 
     Args:
         distribution: the layer.
@@ -26,13 +44,58 @@ def needed(distribution: str, what: str) -> Iterator[None]:
     Raises:
         ModuleNotFoundError: it is not installed.
     """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name != distribution.replace("-", "_"):
-            raise
-        raise ModuleNotFoundError(
-            f"{what} needs {distribution}, which is not installed:"
-            f" pip install {distribution}",
-            name=error.name,
-        ) from None
+
+    __slots__ = ("_distribution", "_what")
+
+    def __init__(self, distribution: str, what: str) -> None:
+        self._distribution = distribution
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, ModuleNotFoundError):
+            return
+        if error.name == self._distribution.replace("-", "_"):
+            raise ModuleNotFoundError(
+                f"{self._what} needs {self._distribution}, which is not installed:"
+                f" pip install {self._distribution}",
+                name=error.name,
+            ) from None
+
+
+def from_layer(name: str) -> object:
+    """What a layer has under a name of `LAYERS`.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    distribution = LAYERS[name]
+    with Needed(distribution, name):
+        value: object = getattr(__import__(distribution.replace("-", "_")), name)
+    return value
+
+
+class FromLayer:
+    """An attribute of a class: what a layer has under the same name.
+
+    It takes its own place when it is used first.
+    """
+
+    __slots__ = ("_name", "_owner")
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> object:
+        value = from_layer(self._name)
+        # Never bound to a context: a function of the layer does not know of any.
+        setattr(self._owner, self._name, staticmethod(value))  # type: ignore[arg-type]
+        return value

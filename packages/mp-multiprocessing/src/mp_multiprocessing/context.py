@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVarTuple, Unpack, overload
 
-import mp_sync
 from mp_connection import (
     AuthenticationError,
     BufferTooShort,
@@ -18,7 +15,7 @@ from mp_connection import (
     log_to_stderr,
 )
 from mp_multiprocessing import reduction
-from mp_multiprocessing._layers import needed
+from mp_multiprocessing._layers import FromLayer, Needed
 from mp_process import context as _process_context
 from mp_process.context import (
     ForkProcess as ForkProcess,
@@ -28,12 +25,16 @@ from mp_process.context import (
     SpawnProcess as SpawnProcess,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from logging import Logger
     from types import ModuleType
+    from typing import Any, ClassVar, TypeVarTuple, Unpack, overload
 
     from typing_extensions import TypeVar as TypeVarWithDefault
 
+    import mp_sync
     from mp_managers import SyncManager
     from mp_pool import Pool
     from mp_sharedctypes.functions import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     #: What the caller says of the result, and Any if it says nothing.
     SentT = TypeVarWithDefault("SentT", default=Any)
     ReceivedT = TypeVarWithDefault("ReceivedT", default=Any)
+    Ts = TypeVarTuple("Ts")
 
 __all__ = (
     "BaseContext",
@@ -62,8 +64,6 @@ __all__ = (
     "get_spawning_popen",
     "set_spawning_popen",
 )
-
-Ts = TypeVarTuple("Ts")
 
 _EXECUTOR = (
     "ProcessPoolExecutor works with this context in drop-in mode only: call"
@@ -110,33 +110,36 @@ class BaseContext(_process_context.BaseContext):
         """Do nothing: connections and sockets can always be sent."""
 
     # The classes themselves: what one context makes works with processes of any other.
-    Lock = mp_sync.Lock
-    RLock = mp_sync.RLock
-    Semaphore = mp_sync.Semaphore
-    BoundedSemaphore = mp_sync.BoundedSemaphore
-    Condition = mp_sync.Condition
-    Event = mp_sync.Event
-    Barrier = mp_sync.Barrier
-    Queue = mp_sync.Queue
-    JoinableQueue = mp_sync.JoinableQueue
-    SimpleQueue = mp_sync.SimpleQueue
-
     if TYPE_CHECKING:
+        Lock = mp_sync.Lock
+        RLock = mp_sync.RLock
+        Semaphore = mp_sync.Semaphore
+        BoundedSemaphore = mp_sync.BoundedSemaphore
+        Condition = mp_sync.Condition
+        Event = mp_sync.Event
+        Barrier = mp_sync.Barrier
+        Queue = mp_sync.Queue
+        JoinableQueue = mp_sync.JoinableQueue
+        SimpleQueue = mp_sync.SimpleQueue
         RawValue: ClassVar[RawValueFunction]
         RawArray: ClassVar[RawArrayFunction]
         Value: ClassVar[ValueFunction]
         Array: ClassVar[ArrayFunction]
     else:
-
-        def __getattr__(self, name: str) -> object:
-            # When it is used, as ctypes takes longer to import than all of this.
-            if name not in ("RawValue", "RawArray", "Value", "Array"):
-                raise AttributeError(f"{self!r} has no attribute {name!r}")
-            with needed("mp-sharedctypes", name):
-                import mp_sharedctypes
-
-            setattr(BaseContext, name, staticmethod(getattr(mp_sharedctypes, name)))
-            return getattr(self, name)
+        Lock = FromLayer()
+        RLock = FromLayer()
+        Semaphore = FromLayer()
+        BoundedSemaphore = FromLayer()
+        Condition = FromLayer()
+        Event = FromLayer()
+        Barrier = FromLayer()
+        Queue = FromLayer()
+        JoinableQueue = FromLayer()
+        SimpleQueue = FromLayer()
+        RawValue = FromLayer()
+        RawArray = FromLayer()
+        Value = FromLayer()
+        Array = FromLayer()
 
     def Manager(self) -> SyncManager:
         """A manager, started by this context; see `mp_managers.SyncManager`.
@@ -145,7 +148,7 @@ class BaseContext(_process_context.BaseContext):
             ModuleNotFoundError: mp-managers is not installed.
             OSError: the system has no more processes or descriptors.
         """
-        with needed("mp-managers", "Manager"):
+        with Needed("mp-managers", "Manager"):
             from mp_managers import SyncManager
         manager = SyncManager(ctx=self.get_context())
         manager.start()
@@ -180,33 +183,35 @@ class BaseContext(_process_context.BaseContext):
         assert isinstance(found, BaseContext)
         return found
 
-    @overload
-    def Pool(
-        self,
-        processes: int | None = None,
-        initializer: None = None,
-        initargs: tuple[()] = (),
-        maxtasksperchild: int | None = None,
-    ) -> Pool: ...
+    if TYPE_CHECKING:
 
-    @overload
-    def Pool(
-        self,
-        processes: int | None = None,
-        *,
-        initializer: Callable[[Unpack[Ts]], object],
-        initargs: tuple[*Ts] = ...,
-        maxtasksperchild: int | None = None,
-    ) -> Pool: ...
+        @overload
+        def Pool(
+            self,
+            processes: int | None = None,
+            initializer: None = None,
+            initargs: tuple[()] = (),
+            maxtasksperchild: int | None = None,
+        ) -> Pool: ...
 
-    @overload
-    def Pool(
-        self,
-        processes: int | None,
-        initializer: Callable[[Unpack[Ts]], object],
-        initargs: tuple[*Ts] = ...,
-        maxtasksperchild: int | None = None,
-    ) -> Pool: ...
+        @overload
+        def Pool(
+            self,
+            processes: int | None = None,
+            *,
+            initializer: Callable[[Unpack[Ts]], object],
+            initargs: tuple[*Ts] = ...,
+            maxtasksperchild: int | None = None,
+        ) -> Pool: ...
+
+        @overload
+        def Pool(
+            self,
+            processes: int | None,
+            initializer: Callable[[Unpack[Ts]], object],
+            initargs: tuple[*Ts] = ...,
+            maxtasksperchild: int | None = None,
+        ) -> Pool: ...
 
     def Pool(
         self,
@@ -220,7 +225,7 @@ class BaseContext(_process_context.BaseContext):
         Raises:
             ModuleNotFoundError: mp-pool is not installed.
         """
-        with needed("mp-pool", "Pool"):
+        with Needed("mp-pool", "Pool"):
             from mp_pool import Pool
         return Pool(processes, initializer, initargs, maxtasksperchild, self)
 

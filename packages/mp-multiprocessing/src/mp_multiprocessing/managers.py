@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mp_multiprocessing._layers import needed
+from mp_multiprocessing._layers import Needed
 
-with needed("mp-managers", __name__):
+with Needed("mp-managers", __name__):
     from mp_managers import (
         AcquirerProxy as AcquirerProxy,
         ArrayProxy as ArrayProxy,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mp_multiprocessing._layers import needed
+from mp_multiprocessing._layers import Needed
 
-with needed("mp-pool", __name__):
+with Needed("mp-pool", __name__):
     from mp_pool import (
         AsyncResult as AsyncResult,
         IMapIterator as IMapIterator,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mp_multiprocessing._layers import needed
+from mp_multiprocessing._layers import Needed
 
-with needed("mp-sharedctypes", __name__):
+with Needed("mp-sharedctypes", __name__):
     from mp_sharedctypes import (
         Array as Array,
         RawArray as RawArray,

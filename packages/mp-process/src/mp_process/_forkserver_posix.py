@@ -267,7 +267,9 @@ class ForkServer:
 
 def _modules_of(process: BaseProcess) -> list[str]:
     """Modules that the first child of a server needs, and so will the next."""
-    names = [type(process).__module__, getattr(process._target, "__module__", None)]
+    parts = process, *process._args, *process._kwargs.values()
+    names = [getattr(process._target, "__module__", None)]
+    names += [type(part).__module__ for part in parts]
     return [name for name in names if isinstance(name, str) and name != "__main__"]
 
 

@@ -50,9 +50,9 @@ def Pool(
     Raises:
         ModuleNotFoundError: mp-pool is not installed.
     """
-    from mp_multiprocessing._layers import needed
+    from mp_multiprocessing._layers import Needed
 
-    with needed("mp-pool", "dummy.Pool"):
+    with Needed("mp-pool", "dummy.Pool"):
         from mp_pool import ThreadPool
     return ThreadPool(processes, initializer, tuple(initargs))
 
