@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mp_pool_targets as targets
@@ -87,6 +88,49 @@ def test_interpreter_ends_quickly(
     assert done.stderr == ""
     assert seconds < 5
     assert are_gone([int(word) for word in done.stdout.split()])
+
+
+STANDING_STILL = """\
+import os, sys, time
+sys.path[:0] = {path!r}
+from mp_pool import Pool
+from mp_process import get_context
+
+if __name__ == "__main__":
+    pool = Pool(3, context=get_context("spawn"))
+    print(pool.apply(sum, ([1, 2],)), flush=True)
+    pool.close()
+    pool.join()
+    print("joined")
+else:
+    try:
+        os.mkdir({first!r})
+    except FileExistsError:
+        time.sleep(60)
+"""
+
+
+def test_join_waits_for_no_worker_that_is_starting(tmp_path: Path) -> None:
+    """Here all but the first stand still as they import the main module."""
+    script = tmp_path / "program.py"
+    first = str(tmp_path / "first")
+    script.write_text(STANDING_STILL.format(path=sys.path, first=first))
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=30
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["3", "joined"]
+
+
+@pytest.mark.parametrize("what", ["initializer", "finalizer"])
+def test_join_waits_for_what_workers_have_to_do(
+    make_pool: MakePool, tmp_path: Path, what: str
+) -> None:
+    path = tmp_path / "done"
+    pool = make_pool(3, **{what: partial(targets.write, str(path))})
+    pool.close()
+    pool.join()
+    assert path.read_text() == "xxx"
 
 
 def test_daemonic_thread_in_apply_does_not_delay_the_end(

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from mp_pool._actions import (
     Action,
     Cancel,
+    Drop,
     Fail,
     Kill,
     Send,
@@ -105,6 +106,7 @@ class FakeWorker:
         self.answers: deque[Chunk] = deque()
         self.said_ready = False
         self.stopped = False
+        self.dropped = False
 
     @property
     def behind(self) -> bool:
@@ -119,13 +121,16 @@ class FakeWorker:
 class World:
     """What a pool does around a scheduler."""
 
-    def __init__(self, size: int, lifetime: int | None = None) -> None:
+    def __init__(
+        self, size: int, lifetime: int | None = None, drops: bool = False
+    ) -> None:
         self.workers: dict[int, FakeWorker] = {}
         self.led: dict[int, Chunk | None] = {}
         self.log: list[Action] = []
         #: The numbers of tasks that were sent.
         self.sent: list[int] = []
         self.scheduler: Scheduler[Chunk] = Scheduler(size, lifetime, self.recall)
+        self.scheduler.drops = drops
         self.perform()
 
     def recall(self, number: int) -> bool:
@@ -163,6 +168,12 @@ class World:
                         self.scheduler.taken_back(action.worker, unread.popleft())
             elif isinstance(action, Stop):
                 self.workers[action.worker].stopped = True
+            elif isinstance(action, Drop):
+                worker = self.workers[action.worker]
+                assert self.scheduler.drops
+                assert worker.idle
+                assert not worker.said_ready
+                worker.stopped = worker.dropped = True
             elif isinstance(action, Fail):
                 for task in action.chunk.each:
                     task.outcomes.append("failed")
@@ -247,9 +258,13 @@ class PoolMachine(RuleBasedStateMachine):
         self.chunks: list[Chunk] = []
         self.deaths = 0
 
-    @initialize(size=st.integers(1, 4), lifetime=st.sampled_from([None, None, 1, 3]))
-    def begin_world(self, size: int, lifetime: int | None) -> None:
-        self.world = World(size, lifetime)
+    @initialize(
+        size=st.integers(1, 4),
+        lifetime=st.sampled_from([None, None, 1, 3]),
+        drops=st.booleans(),
+    )
+    def begin_world(self, size: int, lifetime: int | None, drops: bool) -> None:
+        self.world = World(size, lifetime, drops)
         self.lifetime = lifetime
 
     def some(self, data: st.DataObject, numbers: list[int]) -> int:
@@ -310,7 +325,7 @@ class PoolMachine(RuleBasedStateMachine):
     def end(self, data: st.DataObject) -> None:
         """A worker that was told to stop, and has nothing left, ends."""
         number = self.some(data, self.where(stopped=True, idle=True))
-        self.world.die(number, by_itself=True)
+        self.world.die(number, by_itself=not self.world.workers[number].dropped)
 
     @rule(data=st.data())
     def kill(self, data: st.DataObject) -> None:
@@ -771,6 +786,31 @@ def test_closing_drains_and_then_stops() -> None:
     world.die(1, by_itself=True)
     world.die(2, by_itself=True)
     assert world.scheduler.finished
+
+
+def test_closing_waits_for_no_worker_that_is_not_ready() -> None:
+    world = World(3, drops=True)
+    world.ready(1)
+    world.submit(Chunk(0))
+    world.scheduler.close()
+    world.perform()
+    assert [a.worker for a in world.kinds(Drop)] == [2, 3]
+    world.ready(2)  # it had said so meanwhile
+    world.run_one(1)
+    assert [a.worker for a in world.kinds(Stop)] == [1]
+    for number in (1, 2, 3):
+        world.die(number, by_itself=number == 1)
+    assert world.scheduler.finished
+    assert not world.scheduler.broken
+
+
+def test_closing_waits_for_what_workers_do_first() -> None:
+    world = World(2)
+    world.ready(1)
+    world.scheduler.close()
+    world.perform()
+    assert not world.kinds(Drop)
+    assert [a.worker for a in world.kinds(Stop)] == [1, 2]
 
 
 def test_closing_keeps_an_idle_worker_for_what_can_be_taken_back() -> None:

@@ -397,6 +397,7 @@ def test_workers_import_little(module: str) -> None:
     """What a fresh worker imports costs each start, and each replacement."""
     heavy = {"typing", "dataclasses", "enum", "logging", "concurrent", "pickle", "re"}
     heavy |= {"subprocess", "tempfile", "socket", "signal", "multiprocessing"}
+    heavy |= {"threading", "warnings", "mp_pool._client", "mp_pool._manager"}
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
         f"import {module}\n"

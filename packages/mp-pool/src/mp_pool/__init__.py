@@ -19,32 +19,46 @@ from mp_pool.errors import (
     UnpicklableError as UnpicklableError,
     WorkerDiedError as WorkerDiedError,
 )
-from mp_pool.pool import (
-    AsyncResult as AsyncResult,
-    IMapIterator as IMapIterator,
-    Pool as Pool,
-    ThreadPool as ThreadPool,
-    WorkerState as WorkerState,
-    worker_state as worker_state,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from mp_pool import pool as pool
     from mp_pool.executor import Executor as Executor
+    from mp_pool.pool import (
+        AsyncResult as AsyncResult,
+        IMapIterator as IMapIterator,
+        Pool as Pool,
+        ThreadPool as ThreadPool,
+        WorkerState as WorkerState,
+        worker_state as worker_state,
+    )
     from mp_pool.stats import PoolStats as PoolStats, WorkerStats as WorkerStats
 else:
+    #: What is imported when somebody asks for it, and the modules that have it.  Each
+    #: worker that is not forked imports this package, and needs none of it: the pool
+    #: is four times as much as a worker.
+    _LATER = {
+        "AsyncResult": "pool",
+        "Executor": "executor",
+        "IMapIterator": "pool",
+        "Pool": "pool",
+        "PoolStats": "stats",
+        "ThreadPool": "pool",
+        "WorkerState": "pool",
+        "WorkerStats": "stats",
+        "worker_state": "pool",
+    }
 
     def __getattr__(name: str) -> object:
-        # What these import takes as long as all the rest.
-        if name == "Executor":
-            from mp_pool.executor import Executor
+        if name == "pool":
+            import mp_pool.pool
 
-            return Executor
-        if name in ("PoolStats", "WorkerStats"):
-            from mp_pool import stats
-
-            return getattr(stats, name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return mp_pool.pool
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = __import__(f"{__name__}.{_LATER[name]}", fromlist=(name,))
+        value = globals()[name] = getattr(module, name)
+        return value
 
 
 __all__ = (

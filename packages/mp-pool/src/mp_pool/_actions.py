@@ -72,6 +72,12 @@ class Stop(Action):
     __slots__ = ()
 
 
+class Drop(Action):
+    """End the worker, which has not got ready yet, and need not do so any more."""
+
+    __slots__ = ()
+
+
 class Kill(Action):
     """End the worker at once."""
 

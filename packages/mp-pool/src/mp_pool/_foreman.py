@@ -10,6 +10,7 @@ from mp_connection.lean import dumps, loads
 from mp_pool._actions import (
     Action,
     Cancel,
+    Drop,
     Fail,
     Kill,
     Send,
@@ -151,6 +152,8 @@ class Foreman:
             self.resolve(chunk, chunk.count, Failure(self.desk.error()))
         elif isinstance(action, Stop):
             self.fleet[action.worker].stop()
+        elif isinstance(action, Drop):
+            self.fleet[action.worker].kill(gently=False)
         elif isinstance(action, Kill):
             self.fleet.kill(self.fleet[action.worker])
 

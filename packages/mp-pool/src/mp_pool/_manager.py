@@ -95,6 +95,7 @@ class Manager:
         self._scheduler: Scheduler[Chunk] = Scheduler(size, lifetime, fleet.recall)
         # Whose memory is watched must not be led by a caller.
         self._scheduler.lends &= max_rss is None
+        self._scheduler.drops = setup.initializer is setup.finalizer is None
         desk.watch = fleet.poller.watch
         self._tick_at: float | None = None
         self._closing = False

@@ -168,7 +168,9 @@ class Pool(MapCalls):
     def join(self) -> None:
         """Wait until all workers have ended and all callbacks have returned.
 
-        The input of an `imap` that is under way is read to its end now.
+        The input of an `imap` that is under way is read to its end now.  A worker that
+        is still starting is killed if nothing is left for it to do, neither a task nor
+        an initializer or finalizer.
 
         Raises:
             ValueError: the pool was neither closed nor terminated.

@@ -31,6 +31,7 @@ from collections import deque
 from mp_pool._actions import (
     Action,
     Cancel,
+    Drop,
     Fail,
     Kill,
     Send,
@@ -156,6 +157,9 @@ class Scheduler(Generic[ChunkT]):
         self.sent_ahead = False
         #: Idle workers may be offered to callers.
         self.lends = lifetime is None
+        #: Nothing of the user's is done in a worker before it is ready, nor at its end:
+        #: one that is not ready yet when there is nothing left to do need not get so.
+        self.drops = False
         self._recall = recall
         self._number = 0
         self._turn = 0
@@ -368,7 +372,7 @@ class Scheduler(Generic[ChunkT]):
         self.pending.clear()
         # A worker whose start was decided and not carried out yet is not to be.
         unborn = {a.worker for a in self.actions if type(a) is Start}
-        pointless = (Start, Send, TakeBack, TakeBackWaiting, Stop)
+        pointless = (Start, Send, TakeBack, TakeBackWaiting, Stop, Drop)
         left = [a for a in self.actions if type(a) not in pointless]
         self.actions.clear()
         self.actions.extend(left)
@@ -480,4 +484,5 @@ class Scheduler(Generic[ChunkT]):
 
     def _stop(self, number: int, worker: Worker[ChunkT]) -> None:
         worker.stopping = True
-        self.actions.append(Stop(number))
+        hasty = self.drops and not worker.ready
+        self.actions.append(Drop(number) if hasty else Stop(number))
