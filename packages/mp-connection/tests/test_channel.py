@@ -430,10 +430,10 @@ class Interrupter:
     def call(self, function: Callable[[], T]) -> T:
         """Call again and again until the function comes to its end."""
         result: list[T] = []
-        seconds = 0.0007
+        seconds = 0.0002  # on a fast machine a large message takes half of that
         while True:
             # Later each time, lest a slow machine never come to an end.
-            first = random.uniform(0.0001, seconds)
+            first = random.uniform(0.00001, seconds)
             signal.setitimer(signal.ITIMER_REAL, first, 0.0007)
             seconds *= 1.2
             try:

@@ -15,6 +15,7 @@ import mp_pool_targets as targets
 import pytest
 
 from mp_connection import Pipe
+from mp_connection.channel import Lookout
 from mp_connection.handles import unregister_reducer
 from mp_pool import AsyncResult, Pool, PoolTerminatedError, ThreadPool, TimeoutError
 from mp_process import get_context
@@ -53,6 +54,35 @@ def test_apply_raises_what_the_function_raised(make_pool: MakePool) -> None:
         assert "ValueError: oops" in str(cause)
         assert "_worker.py" not in str(cause)
     assert pool.apply(targets.square, (3,)) == 9
+
+
+def test_apply_looks_for_the_answer_before_it_sleeps(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Lookout] = []
+    look = Lookout.look
+
+    def noted(self: Lookout) -> None:
+        looked.append(self)
+        look(self)
+
+    monkeypatch.setattr(Lookout, "look", noted)
+    pool = make_pool(1)
+    while not looked:  # the first calls may be the I/O thread's
+        assert pool.apply(targets.square, (3,)) == 9
+    del looked[:]
+    for _ in range(5):
+        pool.apply(targets.square, (3,))
+    assert len(looked) == 5
+
+
+def test_waiting_for_slow_calls_costs_little(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    pool.apply(targets.nothing)
+    cpu = time.process_time()
+    for _ in range(30):
+        pool.apply(time.sleep, (0.02,))
+    assert time.process_time() - cpu < 0.3  # of 0.6 s
 
 
 def test_apply_from_many_threads(make_pool: MakePool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -45,6 +46,12 @@ def get_many_until_none(queue: mp_sync.Queue[Any], report: Report) -> None:
 
 def echo(inbox: AnyQueue, outbox: AnyQueue) -> None:
     while (item := inbox.get()) is not None:
+        outbox.put(item)
+
+
+def echo_slowly(inbox: AnyQueue, outbox: AnyQueue) -> None:
+    while (item := inbox.get()) is not None:
+        time.sleep(0.02)
         outbox.put(item)
 
 

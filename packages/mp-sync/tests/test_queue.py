@@ -15,6 +15,7 @@ import mp_sync_queue_targets as targets
 import pytest
 
 from mp_connection import HandleError, Pipe
+from mp_connection.channel import Lookout, recent
 from mp_process import BaseProcess, get_context
 from mp_sync import JoinableQueue, Queue, SimpleQueue
 from mp_testing import StartMethod
@@ -640,3 +641,59 @@ def test_closing_ends_the_wait_of_a_task(queue: AnyQueue) -> None:
             await asyncio.wait_for(task, targets.SECONDS)
 
     asyncio.run(main())
+
+
+# ------------------------------------------------------------------- before sleeping
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Lookout]:
+    """The queues' ends that looked for an item before they slept."""
+    looked: list[Lookout] = []
+    look = Lookout.look
+
+    def noted(self: Lookout) -> None:
+        looked.append(self)
+        look(self)
+
+    monkeypatch.setattr(Lookout, "look", noted)
+    recent.sent = False
+    return looked
+
+
+def test_whoever_has_put_something_looks_for_what_comes_back(
+    any_queue: targets.AnyQueue, looks: list[Lookout]
+) -> None:
+    for number in range(3):
+        any_queue.put(number)
+        assert any_queue.get() == number
+    assert len(looks) == 3
+
+
+def test_whoever_only_gets_does_not_look(
+    any_queue: targets.AnyQueue, looks: list[Lookout]
+) -> None:
+    any_queue.put(1)
+    any_queue.put(2)
+    any_queue.get()
+    looks.clear()
+    assert any_queue.get() == 2
+    assert looks == []
+
+
+def test_waiting_for_slow_answers_costs_little(
+    any_queue: targets.AnyQueue, start_method: StartMethod
+) -> None:
+    back: SimpleQueue[Any] = SimpleQueue()
+    child = start(start_method, targets.echo_slowly, any_queue, back)
+    any_queue.put(0)
+    assert back.get() == 0  # it has started
+    cpu = time.process_time()
+    for number in range(30):
+        any_queue.put(number)
+        assert back.get() == number
+    cpu = time.process_time() - cpu
+    any_queue.put(None)
+    join(child)
+    back.close()
+    assert cpu < 0.3  # of 0.6 s

@@ -28,6 +28,7 @@ from mp_connection._channel import (
 from mp_connection._cpickle import PickleBuffer, UnpicklingError, dumps, loads
 from mp_connection._endpoint import REFUSAL, Endpoint
 from mp_connection._framing import BYTES, INLINE_LIMIT, PICKLE, Message
+from mp_connection._lookout import recent
 from mp_connection._pickling import (
     PROTOCOL,
     message_of,
@@ -170,6 +171,7 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             if not buffers and len(data) <= INLINE_LIMIT:
                 try:
                     self._send(data, NOSIGNAL)
+                    recent.sent = True
                     return
                 except OSError as error:
                     # Nothing was sent: the channel tries again, and says why.
@@ -205,6 +207,7 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
                     self._send(b"\0" + part, NOSIGNAL)
                 else:
                     self._sendmsg((b"\0", part), (), NOSIGNAL)
+                recent.sent = True
                 return
             except OSError as error:
                 if _is_of_handler(error):
@@ -218,6 +221,7 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             slice_writes(sock)
             self._send, self._sendmsg = sock.send, sock.sendmsg
         self._channel.send(message)
+        recent.sent = True
 
     # -------------------------------------------------------------- receiving
 
@@ -250,6 +254,8 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             deadline = None if timeout is None else time.monotonic() + timeout
             received = self._receive(None, deadline)
         else:
+            if recent.sent:
+                self._look_out()
             try:
                 # No signal handler gets between the kernel and these names.
                 for packet, control, flags, _ in self._packets:  # noqa: B007
@@ -420,6 +426,8 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
         if self._kept:
             received = self._receive(into)
         else:
+            if recent.sent:
+                self._look_out()
             try:
                 for packet, control, flags, _ in self._packets:  # noqa: B007
                     break

@@ -7,6 +7,7 @@ import time
 from errno import EBADF
 
 from mp_connection._channel import SLICE_SECONDS, PacketChannel, poller
+from mp_connection._lookout import Lookout
 from mp_connection.errors import ChannelClosedError
 
 TYPE_CHECKING = False
@@ -58,6 +59,7 @@ class Endpoint:
         "_channel",
         "_fileno",
         "_kept",
+        "_lookout",
         "_packets",
         "_pollers",
         "_readable",
@@ -67,6 +69,7 @@ class Endpoint:
     )
 
     _allow: AllowList
+    _lookout: Lookout | None
 
     def _open(self, sock: _socket.socket, readable: bool, writable: bool) -> None:
         self._channel = channel = PacketChannel(sock, True)
@@ -75,6 +78,7 @@ class Endpoint:
         self._writable = writable
         self._pollers: list[Callable[[float | None], list[tuple[int, int]]]] = []
         self._kept = channel.kept
+        self._lookout = None
         self._fileno = sock.fileno
         # The common case calls the system at once: direction and state are checked by
         # what stands in these slots.  They are filled at the first use, as an end is
@@ -191,6 +195,13 @@ class Endpoint:
         if self._fileno() == -1 or not self._readable:
             self._check_readable()
         return bool(events) or bool(self._kept and self._channel.pending)
+
+    def _look_out(self) -> None:
+        """Before sleeping until a message comes: look for it, where that helps."""
+        lookout = self._lookout
+        if lookout is None:
+            lookout = self._lookout = Lookout(self._fileno)
+        lookout.look()
 
     def _poll_until(
         self,

@@ -19,6 +19,7 @@ from mp_connection._connection import (
 )
 from mp_connection._cpickle import Pickler, dumps, loads
 from mp_connection._endpoint import REFUSAL
+from mp_connection._lookout import recent
 from mp_connection._pickling import PROTOCOL, pickle_with_handles, unpickle
 from mp_connection._reducers import follow_reducers
 from mp_connection._stream import StreamChannel, adopt_stream
@@ -33,6 +34,7 @@ from mp_connection.handles import Handle, ReceivedHandle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from typing_extensions import Buffer
@@ -89,6 +91,7 @@ class StreamConnection(Connection[SendT, RecvT]):
         self._writable = writable
         kept: list[Any] = channel.kept
         self._kept = kept
+        self._lookout = None
         self._fileno = channel.sock.fileno
         self._packets = self._send = self._sendmsg = REFUSAL
 
@@ -131,37 +134,44 @@ class StreamConnection(Connection[SendT, RecvT]):
             self._send_message(message)
             return
         if self._writable and channel.send_small(data):
+            recent.sent = True
             return
         # Who sends much mostly does so again: the next one is not to be copied.
         channel.bulky = len(data) > _BULKY
-        self._check_writable()
-        channel.send_parts([data])
+        self._send_parts([data])
 
     def _send_in_pieces(self, obj: SendT) -> None:
         parts, handles = self._outgoing(obj)
         self._channel.bulky = len(parts) > 1
+        self._send_parts(parts, handles)
+
+    def _send_parts(self, parts: Sequence[Any], handles: Sequence[int] = ()) -> None:
         self._check_writable()
         self._channel.send_parts(parts, handles)
+        recent.sent = True
 
     def send_bytes(
         self, buffer: Buffer, offset: int = 0, size: int | None = None
     ) -> None:
         if type(buffer) is bytes and offset == 0 and size is None:
             if self._writable and self._channel.send_small(buffer):
+                recent.sent = True
                 return
             part = memoryview(buffer)
         else:
             part = framing.section(framing.flat(buffer), offset, size)
-        self._check_writable()
-        self._channel.send_parts([part])
+        self._send_parts([part])
 
     def _send_message(self, message: Message) -> None:
         self._check_writable()
         self._channel.send(message)
+        recent.sent = True
 
     def recv(self, timeout: float | None = None) -> RecvT:
         data: Buffer | None = None
         if timeout is None and self._readable:
+            if recent.sent and not self._kept:
+                self._look_out()
             data = self._channel.recv_small()
         if data is not None:
             received = None
@@ -198,6 +208,8 @@ class StreamConnection(Connection[SendT, RecvT]):
         self, into: memoryview | None, limit: int | None = None
     ) -> bytes | memoryview:
         if self._readable and limit is None:
+            if recent.sent and not self._kept:
+                self._look_out()
             data = self._channel.recv_small()
             if data is not None:
                 return data

@@ -24,6 +24,7 @@ from mp_connection._channel import (
 )
 from mp_connection._framing import INLINE_LIMIT as INLINE_LIMIT, Message as Message
 from mp_connection._handover import Handover as Handover
+from mp_connection._lookout import Lookout as Lookout, recent as recent
 from mp_connection._padding import padded_packet as padded_packet
 from mp_connection._pickling import (
     PROTOCOL as PROTOCOL,
@@ -49,6 +50,7 @@ __all__ = (
     "PROTOCOL",
     "SLICE_SECONDS",
     "Handover",
+    "Lookout",
     "Message",
     "PacketChannel",
     "Received",
@@ -65,6 +67,7 @@ __all__ = (
     "poller",
     "readable",
     "ready_to_read",
+    "recent",
     "send_packet",
     "unpickle",
 )

@@ -221,6 +221,7 @@ class Desk:
             try:
                 # One call of C each: what has happened is known, whatever interrupts.
                 call.sent.extend(map(lane.send, (call.data,), _SEND))
+                lane.look_out()
                 call.inbox.extend(map(lane.receive, _RECEIVE))
                 packet, control, _, _ = call.inbox[0]
                 if packet and packet[0] in WHOLE and not control:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from mp_connection.channel import Message, PacketChannel, Received, packet_pair
+from mp_connection.channel import (
+    Lookout,
+    Message,
+    PacketChannel,
+    Received,
+    packet_pair,
+)
 from mp_connection.errors import FramingError, HandleError
 from mp_pool._platform import (
     PEEK_NOW,
@@ -56,6 +62,7 @@ class Lane:
         "_take_back",
         "_unsent",
         "channel",
+        "look_out",
         "number",
         "over",
         "process",
@@ -89,9 +96,11 @@ class Lane:
             raise
         self.channel = PacketChannel(mine)
         self._end = WorkerEnd(theirs, progress)
-        #: For threads that lead the worker: one packet in one call of C.
+        #: For threads that lead the worker: one packet in one call of C, and a look
+        #: for the answer before they sleep.
         self.send = sender(mine)
         self.receive = receiver(mine)
+        self.look_out = Lookout(mine.fileno).look
         self._take_back = receiver(theirs)
 
     def launch(

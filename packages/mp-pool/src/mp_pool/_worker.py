@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from time import monotonic_ns
 
-from mp_connection.channel import PacketChannel, adopt, unpickle
+from mp_connection.channel import Lookout, PacketChannel, adopt, unpickle
 from mp_connection.handles import Handle
 from mp_connection.lean import follow_reducers, loads
 from mp_connection.lifecycle import close_after_fork
@@ -134,11 +134,13 @@ def _serve(
         else:
             channel.send(answer)
 
+    look_out = Lookout(channel.fileno).look
     runner = Runner(progress, interrupts, send_any)
     packs = PackRunner(progress, interrupts, send_any)
     begin, end, words = progress.begin, progress.end, progress.words
     start = began = count = 0
     while True:
+        look_out()
         packet = receive(RECEIVE)
         if not packet[0]:
             return

@@ -20,6 +20,7 @@ from mp_connection.channel import (
     message_of,
     message_of_bytes,
     pickle_message,
+    recent,
     unpickle,
 )
 from mp_connection.lean import PickleBuffer, dumps, follow_reducers, loads
@@ -178,6 +179,7 @@ class Queue(Putting, Taking, Generic[T]):
             UnpicklableError: part of the object cannot be pickled.
             OSError: there is no memory left.
         """
+        recent.sent = True
         buffers: list[PickleBuffer] = []
         if type(obj) in _RAW and len(obj) > INLINE_LIMIT:  # type: ignore[arg-type]
             whole = message_of_bytes(obj)  # type: ignore[arg-type]
@@ -313,6 +315,8 @@ class Queue(Putting, Taking, Generic[T]):
         """
         numbers = self._numbers
         if block and timeout is None and not numbers[COUNT] and not self._kept:
+            if recent.sent:
+                self._lookout.look()
             try:
                 # No signal handler gets between the kernel and these names.
                 for packet, control, flags, _ in self._packets:  # noqa: B007

@@ -25,6 +25,7 @@ from mp_connection.channel import (
     DONTWAIT,
     NOSIGNAL,
     PACKET_SIZE,
+    Lookout,
     Message,
     keeping,
 )
@@ -104,6 +105,7 @@ class QueueCore:
         self._backlog = Backlog(ends.file, self._numbers)
         self._channel = channel = ends.reader
         self._kept = channel.kept
+        self._lookout = Lookout(channel.fileno)
         self._late: list[Message] = []
         self._closed = False
         self._was_empty = False  # when it was closed
