@@ -45,7 +45,8 @@ several share divided among them; of messages, the sum of each process's peak.
 
 ROW_NOTES = """\
 `round_trip…`, `connect…`, the hand-offs of locks and the calls of managers run with all
-processes on one CPU, where only work counts and not how the machine wakes another CPU.
+processes on one CPU, where only work counts and not how the machine wakes another CPU;
+in the rows that end in `_2_cpus` the system places them.
 A dash: that implementation has no such thing. `futures` is the standard library's
 `ProcessPoolExecutor`.
 """

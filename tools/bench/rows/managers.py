@@ -30,14 +30,18 @@ for method in ("fork", "spawn"):
     add_row(Row(AREA, f"start_shutdown_{method}", _life(method)))
 
 
-def _add(name: str, prepare: Callable[[SyncManager], Callable[[], object]]) -> None:
-    """Add a row of one call, client and server on one CPU."""
+def _add(
+    name: str,
+    prepare: Callable[[SyncManager], Callable[[], object]],
+    cpus: int | None = 1,
+) -> None:
+    """Add a row of one call, client and server on one CPU or on all."""
 
     def body(implementation: Implementation) -> Iterator[Timed]:
         with implementation.context().Manager() as manager:
             yield each(prepare(manager))
 
-    add_row(Row(AREA, name, body, cpus=1))
+    add_row(Row(AREA, name, body, cpus=cpus))
 
 
 def _dict_get(manager: SyncManager) -> Callable[[], object]:
@@ -87,6 +91,7 @@ def _big(manager: SyncManager) -> Callable[[], object]:
 
 
 _add("dict_get", _dict_get)
+_add("dict_get_2_cpus", _dict_get, None)
 _add("dict_set", _dict_set)
 _add("list_append", _list_append)
 _add("namespace_get", _namespace)

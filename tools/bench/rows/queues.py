@@ -96,6 +96,7 @@ def _crowd(kind: str) -> Body:
 
 for kind in ("queue", "simplequeue"):
     add_row(Row(AREA, f"{kind}_round_trip", _round_trip(kind), cpus=1))
+    add_row(Row(AREA, f"{kind}_round_trip_2_cpus", _round_trip(kind)))
     add_row(Row(AREA, f"{kind}_one_way", _one_way(kind, SMALL)))
     add_row(Row(AREA, f"{kind}_4_to_4", _crowd(kind)))
     add_row(Row(AREA, f"{kind}_one_way_1MiB", _one_way(kind, bytes(MiB))))

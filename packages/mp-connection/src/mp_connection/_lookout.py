@@ -40,11 +40,11 @@ class Recent:
     __slots__ = ("sent",)
 
     def __init__(self) -> None:
-        self.sent = False
+        self.sent: bool = False
 
 
 #: Of the whole process: a request often goes one way and its answer comes another.
-recent = Recent()
+recent: Recent = Recent()
 
 
 class Lookout:
@@ -66,7 +66,7 @@ class Lookout:
         self._turns = range(looks)
         self._credit = _FIRST_CREDIT
         self._rest = _RESTS[0]
-        self.skips = 0
+        self.skips: int = 0
 
     def look(self) -> None:
         """Look for a message, until there is one or it is time to sleep; or rest."""
