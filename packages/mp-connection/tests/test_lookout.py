@@ -17,9 +17,17 @@ import pytest
 from mp_connection_forks import forked
 
 from mp_connection import ChannelClosedError, Client, Connection, Listener, Pipe
-from mp_connection._lookout import Lookout, recent
+from mp_connection._lookout import Habit, Lookout, recent
 
 Ends = tuple[Connection[Any, Any], Connection[Any, Any]]
+
+
+@pytest.fixture(autouse=True)
+def newcomers(monkeypatch: pytest.MonkeyPatch) -> Habit:
+    """What this process has learnt of new receivers: nothing yet."""
+    habit = Habit()
+    monkeypatch.setattr("mp_connection._lookout.newcomers", habit)
+    return habit
 
 
 class Polls:
@@ -119,6 +127,26 @@ def test_after_a_long_rest_it_learns_anew(polls: Polls) -> None:
     polls.hit = None
     counts(lookout, polls, 1000)
     assert lookout.skips == 128  # the shortest
+
+
+def test_short_lives_learn_from_one_another(polls: Polls) -> None:
+    looked = [polls.during(Lookout(lambda: 1, 5).look) for _ in range(138)]
+    assert looked == [5] * 8 + [0] * 128 + [5] * 2
+    # Now it helps again, and again after the longest rest.
+    polls.hit = 2
+    for _ in range(4 * 128):
+        assert polls.during(Lookout(lambda: 1, 5).look) == 0
+    for _ in range(100):
+        assert polls.during(Lookout(lambda: 1, 5).look) == 3
+
+
+def test_a_newcomer_among_failures_tries_after_a_rest(polls: Polls) -> None:
+    for _ in range(8):
+        Lookout(lambda: 1, 5).look()
+    lookout = Lookout(lambda: 1, 5)
+    polls.hit = 2
+    rested = [polls.during(lookout.look) for _ in range(200)]
+    assert rested == [0] * 129 + [3] * 71
 
 
 def test_it_may_be_told_never_to_look(polls: Polls) -> None:

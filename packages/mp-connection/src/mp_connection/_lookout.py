@@ -7,7 +7,7 @@ just sent something therefore looks for what comes back as long as a wake-up wou
 and sleeps only then.  As long as both ends are quick, neither ever sleeps.
 
 That is of use only if the far end is quick and has a CPU for itself; every receiver
-finds out by what its looking gave.
+finds out by what its looking gave, and begins with what others' first look gave.
 """
 
 from __future__ import annotations
@@ -47,32 +47,76 @@ class Recent:
 recent: Recent = Recent()
 
 
-class Lookout:
+class Habit:
+    """Whether looking is worth while, going by what came of it.
+
+    Attributes:
+        skips: how many times it is still to be left.
+    """
+
+    __slots__ = ("_credit", "_rest", "skips")
+
+    def __init__(self) -> None:
+        self._credit = _FIRST_CREDIT
+        self._rest = _RESTS[0]
+        self.skips: int = 0
+
+    def skip(self) -> bool:
+        """Whether it is to be left this time, which counts."""
+        if self.skips:
+            self.skips -= 1
+            return True
+        return False
+
+    def learn(self, helped: bool) -> None:
+        """Take into account what came of looking once."""
+        if helped:
+            if self._credit < _MOST_CREDIT:
+                self._credit += 1
+            else:
+                self._rest = _RESTS[0]
+            return
+        self._credit -= 1
+        if self._credit <= 0:
+            self.rest()
+
+    def rest(self) -> None:
+        """Leave it for a while, and be quick to do so again."""
+        self.skips = self._rest
+        self._rest = min(4 * self._rest, _RESTS[1])
+        self._credit = _PROBES
+
+
+#: What came of the first look of each receiver: one that lives for a few messages only
+#: has no time to find out by itself.
+newcomers = Habit()
+
+
+class Lookout(Habit):
     """What one receiver has learnt about looking.  Any thread may use it at any time.
 
     Args:
         fileno: returns the descriptor to look at, or -1 when it is closed.
         looks: how often to look at most; 0 for never.
-
-    Attributes:
-        skips: how many messages are still to be received without looking.
     """
 
-    __slots__ = ("_credit", "_fileno", "_pollers", "_rest", "_turns", "skips")
+    __slots__ = ("_fileno", "_new", "_pollers", "_turns")
 
     def __init__(self, fileno: Callable[[], int], looks: int = LOOKS) -> None:
+        super().__init__()
         self._fileno = fileno
+        self._new = True
         self._pollers: list[Callable[[float | None], object]] = []
         self._turns = range(looks)
-        self._credit = _FIRST_CREDIT
-        self._rest = _RESTS[0]
-        self.skips: int = 0
 
     def look(self) -> None:
         """Look for a message, until there is one or it is time to sleep; or rest."""
         recent.sent = False
-        if self.skips:
-            self.skips -= 1
+        if self.skip():
+            return
+        new, self._new = self._new, False
+        if new and newcomers.skip():
+            self.rest()
             return
         # A poll object serves one thread at a time: each takes one of its own.
         try:
@@ -90,17 +134,5 @@ class Lookout:
                 break
         self._pollers.append(poll)
         self.learn(helped)
-
-    def learn(self, helped: bool) -> None:
-        """Take into account what came of looking once."""
-        if helped:
-            if self._credit < _MOST_CREDIT:
-                self._credit += 1
-            else:
-                self._rest = _RESTS[0]
-            return
-        self._credit -= 1
-        if self._credit <= 0:
-            self.skips = self._rest
-            self._rest = min(4 * self._rest, _RESTS[1])
-            self._credit = _PROBES
+        if new:
+            newcomers.learn(helped)
