@@ -18,6 +18,7 @@ from mp_connection_forks import forked
 
 from mp_connection import ChannelClosedError, Client, Connection, Listener, Pipe
 from mp_connection._lookout import Habit, Lookout, recent
+from mp_testing import noted_calls
 
 Ends = tuple[Connection[Any, Any], Connection[Any, Any]]
 
@@ -190,16 +191,8 @@ def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Lookout]:
     """Those that looked."""
-    looked: list[Lookout] = []
-    look = Lookout.look
-
-    def noted(self: Lookout) -> None:
-        looked.append(self)
-        look(self)
-
-    monkeypatch.setattr(Lookout, "look", noted)
     recent.sent = False
-    return looked
+    return noted_calls(monkeypatch, Lookout, "look")
 
 
 @pytest.mark.parametrize("way", ["object", "bytes", "into"])

@@ -19,7 +19,7 @@ from mp_connection.channel import Lookout
 from mp_connection.handles import unregister_reducer
 from mp_pool import AsyncResult, Pool, PoolTerminatedError, ThreadPool, TimeoutError
 from mp_process import get_context
-from mp_testing import StartMethod
+from mp_testing import StartMethod, noted_calls
 
 assert sys.platform == "linux"
 
@@ -59,14 +59,7 @@ def test_apply_raises_what_the_function_raised(make_pool: MakePool) -> None:
 def test_apply_looks_for_the_answer_before_it_sleeps(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[Lookout] = []
-    look = Lookout.look
-
-    def noted(self: Lookout) -> None:
-        looked.append(self)
-        look(self)
-
-    monkeypatch.setattr(Lookout, "look", noted)
+    looked = noted_calls(monkeypatch, Lookout, "look")
     pool = make_pool(1)
     for _ in range(1000):  # some of the first calls may be the I/O thread's
         assert pool.apply(targets.square, (3,)) == 9

@@ -18,7 +18,7 @@ from mp_connection import HandleError, Pipe
 from mp_connection.channel import Lookout, recent
 from mp_process import BaseProcess, get_context
 from mp_sync import JoinableQueue, Queue, SimpleQueue
-from mp_testing import StartMethod
+from mp_testing import StartMethod, noted_calls
 
 assert sys.platform == "linux"
 
@@ -649,16 +649,8 @@ def test_closing_ends_the_wait_of_a_task(queue: AnyQueue) -> None:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Lookout]:
     """The queues' ends that looked for an item before they slept."""
-    looked: list[Lookout] = []
-    look = Lookout.look
-
-    def noted(self: Lookout) -> None:
-        looked.append(self)
-        look(self)
-
-    monkeypatch.setattr(Lookout, "look", noted)
     recent.sent = False
-    return looked
+    return noted_calls(monkeypatch, Lookout, "look")
 
 
 def test_whoever_has_put_something_looks_for_what_comes_back(

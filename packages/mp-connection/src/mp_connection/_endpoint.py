@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, Self
 
     from mp_connection._allowing import AllowList
+    from mp_connection._lookout import Poll
 
 #: The sockets of all connections that are alive.  When a connection in a reference
 #: cycle is collected, its socket would be finalized first and warn that nobody closed
@@ -76,7 +77,7 @@ class Endpoint:
         sockets[sock] = None
         self._readable = readable
         self._writable = writable
-        self._pollers: list[Callable[[float | None], list[tuple[int, int]]]] = []
+        self._pollers: list[Poll] = []
         self._kept = channel.kept
         self._lookout = None
         self._fileno = sock.fileno
@@ -200,12 +201,12 @@ class Endpoint:
         """Before sleeping until a message comes: look for it, where that helps."""
         lookout = self._lookout
         if lookout is None:
-            lookout = self._lookout = Lookout(self._fileno)
+            lookout = self._lookout = Lookout(self._fileno, pollers=self._pollers)
         lookout.look()
 
     def _poll_until(
         self,
-        poll: Callable[[float | None], list[tuple[int, int]]],
+        poll: Poll,
         timeout: float | None,
     ) -> list[tuple[int, int]]:
         self._check_readable()

@@ -20,6 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    #: The method of a poll object that waits for a number of milliseconds.
+    Poll = Callable[[float | None], list[tuple[int, int]]]
+
 #: How often to look: some 40 µs, as long as falling asleep and being woken takes.
 LOOKS = 100 if os.environ.get("MP_CONNECTION_SPIN") != "0" else 0
 #: How many times more looking may be in vain than it helped before it rests: at first,
@@ -98,15 +101,22 @@ class Lookout(Habit):
     Args:
         fileno: returns the descriptor to look at, or -1 when it is closed.
         looks: how often to look at most; 0 for never.
+        pollers: where whoever else polls that descriptor keeps poll objects that
+            nobody uses just now.
     """
 
     __slots__ = ("_fileno", "_new", "_pollers", "_turns")
 
-    def __init__(self, fileno: Callable[[], int], looks: int = LOOKS) -> None:
+    def __init__(
+        self,
+        fileno: Callable[[], int],
+        looks: int = LOOKS,
+        pollers: list[Poll] | None = None,
+    ) -> None:
         super().__init__()
         self._fileno = fileno
         self._new = True
-        self._pollers: list[Callable[[float | None], object]] = []
+        self._pollers = [] if pollers is None else pollers
         self._turns = range(looks)
 
     def look(self) -> None:

@@ -163,9 +163,7 @@ class StreamConnection(Connection[SendT, RecvT]):
         self._send_parts([part])
 
     def _send_message(self, message: Message) -> None:
-        self._check_writable()
-        self._channel.send(message)
-        recent.sent = True
+        self._send_parts(StreamChannel.whole(message), message.handles)
 
     def recv(self, timeout: float | None = None) -> RecvT:
         data: Buffer | None = None
