@@ -66,7 +66,8 @@ def build_release(into: Path) -> None:
             for libc in TARGETS if _is_native(dist) else ():
                 place = Path(directory, dist.name, libc.libc)
                 print(f"{dist.name} {dist.version} for {libc.tag}", flush=True)
-                _repair(build_wheel(source, place, _compiler(libc)), libc, into)
+                environment = _compiler(dist, libc)
+                _repair(build_wheel(source, place, environment), libc, into)
             if not _is_native(dist):
                 print(f"{dist.name} {dist.version}", flush=True)
                 shutil.copy(build_wheel(source, Path(directory, dist.name)), into)
@@ -86,11 +87,11 @@ def _unpack(dist: Dist, built: Path, place: Path) -> Path:
     return source
 
 
-def _compiler(target: Target) -> dict[str, str]:
-    """What has hatch_build.py compile for a *target*."""
+def _compiler(dist: Dist, target: Target) -> dict[str, str]:
+    """What has hatch_build.py compile the extension of *dist* for a *target*."""
     zig = f"{sys.executable} -m ziglang cc -target {target.zig}"
     return {
-        "MP_SYNC_EXTENSION": "require",
+        f"{dist.import_name.upper()}_EXTENSION": "require",
         "CC": zig,
         # Else it links with what this Python was linked with, its run path included.
         # Without -O zig would compile a runtime for debugging, which takes a minute.

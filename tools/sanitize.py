@@ -1,10 +1,10 @@
-"""Run mp-sync's tests with its extension under sanitizers; ``hatch run sanitize``.
+"""Run the tests with the extensions under sanitizers; ``hatch run sanitize``.
 
     ./tools/hatch run sanitize [PYTEST OPTION ...]
 
-The extension is compiled with gcc's address and undefined-behaviour sanitizers into a
-copy of the package, which goes ahead of the installed one on the path.  The first error
-that they find ends the process that made it, and so its test.
+The extensions are compiled with gcc's address and undefined-behaviour sanitizers into
+copies of their packages, which go ahead of the installed ones on the path.  The first
+error that they find ends the process that made it, and so its test.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from pathlib import Path
 
 from dists import ROOT
 
-PACKAGE = ROOT / "packages" / "mp-sync"
+PACKAGES = {
+    "mp_connection": ROOT / "packages" / "mp-connection",
+    "mp_sync": ROOT / "packages" / "mp-sync",
+}
+#: Tests of mp-connection that are about packets.  (One of the others is about how much
+#: memory is used, and the sanitizer keeps what was freed.)
+PACKETS = (
+    *("channel", "concurrency", "connection", "handles", "interruption", "limits"),
+    *("lookout", "pipe", "wire"),
+)
 FLAGS = (
     *("-shared", "-fPIC", "-O1", "-g", "-pthread", "-fvisibility=hidden"),
     *("-Wall", "-Wextra", "-Werror", "-fno-omit-frame-pointer"),
@@ -27,13 +36,13 @@ FLAGS = (
 )
 
 
-def build(place: Path) -> None:
-    """Compile the extension into a copy of the package in *place*."""
-    target = place / "mp_sync"
+def build(place: Path, name: str) -> None:
+    """Compile an extension into a copy of its package in *place*."""
+    package, target = PACKAGES[name], place / name
     shutil.copytree(
-        PACKAGE / "src" / "mp_sync", target, ignore=shutil.ignore_patterns("*.so")
+        package / "src" / name, target, ignore=shutil.ignore_patterns("*.so")
     )
-    sources = [str(path) for path in sorted((PACKAGE / "native").glob("*.c"))]
+    sources = [str(path) for path in sorted((package / "native").glob("*.c"))]
     include = f"-I{sysconfig.get_path('include')}"
     command = ["gcc", *FLAGS, "-DPy_LIMITED_API=0x030B0000", include, *sources]
     subprocess.run([*command, "-o", str(target / "_native.abi3.so")], check=True)
@@ -49,7 +58,8 @@ def library(name: str) -> str:
 
 def main(options: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="mp-sanitize-") as directory:
-        build(Path(directory))
+        for name in PACKAGES:
+            build(Path(directory), name)
         environment = os.environ | {
             "PYTHONPATH": directory,
             # The interpreter is not sanitized, so the libraries have to come first.
@@ -57,15 +67,19 @@ def main(options: list[str]) -> int:
             # Interpreters leave memory to the system when they end.
             "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1",
             "UBSAN_OPTIONS": "print_stacktrace=1",
+            "MP_CONNECTION_BACKEND": "native",
             "MP_SYNC_BACKEND": "native",
         }
-        check = "import mp_sync as m, sys; sys.exit(sys.argv[1] not in m.__file__)"
-        subprocess.run(
-            [sys.executable, "-c", check, directory], env=environment, check=True
-        )
+        for name in PACKAGES:
+            check = f"import {name} as m, sys; sys.exit(sys.argv[1] not in m.__file__)"
+            subprocess.run(
+                [sys.executable, "-c", check, directory], env=environment, check=True
+            )
         chosen = list(options)
         if all(option.startswith("-") for option in options):
-            tests = PACKAGE / "tests"
+            tests = PACKAGES["mp_connection"] / "tests"
+            chosen += [str(tests / f"test_{name}.py") for name in PACKETS]
+            tests = PACKAGES["mp_sync"] / "tests"
             # But for what is about the other backend; and what is made of cells.
             chosen += [str(tests), f"--ignore={tests / 'test_portable.py'}"]
             chosen += [f"--ignore={tests / 'test_portable_steps.py'}"]

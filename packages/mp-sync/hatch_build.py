@@ -1,12 +1,15 @@
-"""Compile ``mp_sync._native`` when a wheel is built; used by hatchling.
+"""Compile the package's ``_native`` when a wheel is built; used by hatchling.
 
 One extension against the limited API serves every CPython with a GIL from 3.11 on; a
 free-threaded one gets its own.  Where there is no compiler the wheel is built without
-it, with one line of warning: everything installs, and what needs the extension raises
-ImportError when it is used.
+it, with one line of warning: everything installs, and Python does what the extension
+would.
 
-``MP_SYNC_EXTENSION`` says ``auto`` (the default), ``require`` (fail without; for every
-build that is published) or ``skip``.
+A variable such as ``MP_SYNC_EXTENSION`` says ``auto`` (the default), ``require`` (fail
+without; for every build that is published) or ``skip``.
+
+This file is the same in each package with an extension, as its source distribution has
+to bring it along; a test compares them.
 """
 
 from __future__ import annotations
@@ -21,10 +24,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULE = "mp_sync._native"
 SOURCES = "native"
 LIMITED_API = (3, 11)
-SWITCH = "MP_SYNC_EXTENSION"
 FLAGS = ("-g0", "-pthread", "-fvisibility=hidden", "-Wall", "-Wextra")
 
 
@@ -33,9 +34,10 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and tell hatchling what came of it."""
-        wanted = os.environ.get(SWITCH, "auto")
+        switch = f"{self._package.upper()}_EXTENSION"
+        wanted = os.environ.get(switch, "auto")
         if wanted not in ("auto", "require", "skip"):
-            raise ValueError(f"{SWITCH} is auto, require or skip, not {wanted!r}")
+            raise ValueError(f"{switch} is auto, require or skip, not {wanted!r}")
         if version == "editable":
             self.clean([version])  # one that is there would be imported, however old
         if wanted == "skip":
@@ -46,17 +48,16 @@ class CustomBuildHook(BuildHookInterface[Any]):
         except Exception as error:
             if wanted == "require":
                 raise
-            self.app.display_warning(f"{MODULE} is left out: {error}")
+            self.app.display_warning(f"{self._module} is left out: {error}")
             return
-        package = "mp_sync"
         if version == "editable":
             # Moved into place: a process that runs may have an older one mapped.
-            target = Path(self.root, "src", package, built.name)
+            target = Path(self.root, "src", self._package, built.name)
             partial = target.with_suffix(".partial")
             shutil.copy2(built, partial)
             partial.replace(target)
         else:
-            build_data["force_include"][str(built)] = f"{package}/{built.name}"
+            build_data["force_include"][str(built)] = f"{self._package}/{built.name}"
         build_data["pure_python"] = False
         build_data["tag"] = _tag()
 
@@ -68,7 +69,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
     def clean(self, versions: list[str]) -> None:
         """Remove the extension of an editable install."""
-        for stale in Path(self.root, "src", "mp_sync").glob("_native*.so"):
+        for stale in Path(self.root, "src", self._package).glob("_native*.so"):
             stale.unlink()
 
     def _compile(self, place: Path) -> Path:
@@ -83,7 +84,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
             macros = [("Py_LIMITED_API", "0x{:02X}{:02X}0000".format(*LIMITED_API))]
         sources = Path(self.root, SOURCES)
         extension = Extension(
-            MODULE,
+            self._module,
             sorted(str(p.relative_to(self.root)) for p in sources.glob("*.c")),
             depends=sorted(str(p.relative_to(self.root)) for p in sources.glob("*.h")),
             define_macros=macros,
@@ -93,7 +94,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
             extra_link_args=["-pthread"],
             py_limited_api=_limited(),
         )
-        distribution = Distribution({"name": "mp-sync", "ext_modules": [extension]})
+        distribution = Distribution({"name": self._package, "ext_modules": [extension]})
         command = build_ext(distribution)
         command.build_lib = str(place)
         command.build_temp = str(place / "objects")
@@ -104,7 +105,17 @@ class CustomBuildHook(BuildHookInterface[Any]):
             command.run()
         finally:
             os.chdir(directory)
-        return Path(command.get_ext_fullpath(MODULE))
+        return Path(command.get_ext_fullpath(self._module))
+
+    @property
+    def _package(self) -> str:
+        # Of the directory nothing is known: a source distribution's has the version.
+        (place,) = Path(self.root, "src").glob("*/__init__.py")
+        return place.parent.name
+
+    @property
+    def _module(self) -> str:
+        return f"{self._package}._native"
 
     def _strict(self) -> list[str]:
         clone = Path(self.root).parents[1]

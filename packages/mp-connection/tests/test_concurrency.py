@@ -18,9 +18,13 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+import pytest
 from mp_connection_forks import Child, doomed, forked
 
 from mp_connection import Connection, Pipe
+
+# Whatever carries the packets.
+pytestmark = pytest.mark.usefixtures("backend")
 
 SIZES = [0, 10, 500, 5000, 60_000, 70_000, 150_000, 400_000]
 

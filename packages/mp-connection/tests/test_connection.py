@@ -32,6 +32,9 @@ from mp_connection import (
     UnpicklableError,
 )
 
+# Whatever carries the packets.
+pytestmark = pytest.mark.usefixtures("backend")
+
 Ends = tuple[Connection[Any, Any], Connection[Any, Any]]
 SLICE = 0.2
 

@@ -23,6 +23,9 @@ from mp_connection_forks import in_child, open_descriptors
 
 from mp_connection import Client, Connection, HandleError, Listener, Pipe, connection
 
+# Whatever carries the packets.
+pytestmark = pytest.mark.usefixtures("backend")
+
 Ends = tuple["Connection[Any, Any]", "Connection[Any, Any]"]
 HOME = os.path.dirname(connection.__file__)
 

@@ -33,6 +33,9 @@ import mp_connection._explain
 import mp_connection._splice
 import mp_connection._stream_connection  # noqa: F401
 
+# Whatever carries the packets.
+pytestmark = pytest.mark.usefixtures("backend")
+
 #: A user whom nobody else is: the limit on what is in flight is the user's.
 NOBODY = 60_000 + os.getpid() % 5000
 

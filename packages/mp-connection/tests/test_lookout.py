@@ -20,6 +20,9 @@ from mp_connection import ChannelClosedError, Client, Connection, Listener, Pipe
 from mp_connection._lookout import Habit, Lookout, recent
 from mp_testing import noted_calls
 
+# Whatever carries the packets.
+pytestmark = pytest.mark.usefixtures("backend")
+
 Ends = tuple[Connection[Any, Any], Connection[Any, Any]]
 
 

@@ -15,6 +15,9 @@ from mp_connection_forks import forked, in_child, open_descriptors
 
 from mp_connection import Connection, Pipe
 
+# Whatever carries the packets.
+pytestmark = pytest.mark.usefixtures("backend")
+
 
 def test_both_ends_send_and_receive_unless_told_otherwise() -> None:
     a, b = Pipe()

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import pytest
 
+from mp_connection import noting
 from mp_pool import Pool
 from mp_process import get_context
 from mp_testing import StartMethod
 
 MakePool = Callable[..., Pool]
+
+
+NATIVE = noting.native
+
+
+@pytest.fixture(params=["native", "portable"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What notes tasks: the extension, or Python; in workers as well."""
+    chosen: str = request.param
+    if chosen == "native" and NATIVE is None:
+        assert os.environ.get("MP_CONNECTION_BACKEND") == "portable"
+        pytest.skip("MP_CONNECTION_BACKEND=portable")
+    monkeypatch.setattr(noting, "native", NATIVE if chosen == "native" else None)
+    monkeypatch.setenv("MP_CONNECTION_BACKEND", chosen)
+    return chosen
 
 
 @pytest.fixture

@@ -166,6 +166,7 @@ def test_other_signals_and_exits(make_pool: MakePool) -> None:
     works(pool)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("chunksize", [1, 4, 100])
 def test_map_names_the_task(make_pool: MakePool, chunksize: int) -> None:
     pool = make_pool(2)
@@ -212,6 +213,7 @@ def test_death_before_ready(make_pool: MakePool, tmp_path: Path) -> None:
     assert marker.exists()
 
 
+@pytest.mark.usefixtures("backend")
 def test_death_between_receiving_and_noting(
     make_pool: MakePool, tmp_path: Path, submit: Callable[..., object]
 ) -> None:
@@ -234,6 +236,7 @@ def test_task_that_kills_whoever_receives_it(make_pool: MakePool) -> None:
     works(pool)
 
 
+@pytest.mark.usefixtures("backend")
 def test_death_between_noting_and_running(make_pool: MakePool, tmp_path: Path) -> None:
     """What is noted counts as begun, whether it was or not."""
     pool = make_pool(1, targets.kill_after_begin, (str(tmp_path / "died"),))

@@ -44,6 +44,9 @@ from mp_pool._wire import (
 )
 from mp_pool._worker import WorkerEnd, run_worker
 
+# Whatever notes the tasks.
+pytestmark = pytest.mark.usefixtures("backend")
+
 assert sys.platform == "linux"
 
 
@@ -354,6 +357,25 @@ def test_progress_words() -> None:
     progress.close_descriptor()
     progress.close()
     progress.close()
+
+
+def test_progress_notes_tasks_as_they_are_handed_out(backend: str) -> None:
+    progress = Progress.create()
+    progress.begin(5)
+    noted = progress.noted("abc", 5)
+    if backend == "portable":
+        assert noted is None  # the words are written to directly
+    else:
+        assert noted is not None
+        assert [(task, progress.begun(5)) for task in noted] == [
+            ("a", 5), ("b", 6), ("c", 7)
+        ]  # fmt: skip
+        noted = progress.noted("d", 8)
+        assert noted is not None
+    progress.close()
+    if noted is not None:
+        with pytest.raises(ValueError, match="is released"):
+            next(noted)
 
 
 def test_progress_survives_its_writer() -> None:

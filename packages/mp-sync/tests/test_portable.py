@@ -29,24 +29,26 @@ SOME = " and ".join(
 )
 
 
-@pytest.mark.skipif(_backend.backend == "portable", reason="they run under it now")
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize(
+QUEUES = ("queue", "queue_deaths")
+
+choices = pytest.mark.parametrize(
     "chosen",
     [
         pytest.param(SOME, id="some"),
         pytest.param("", id="all", marks=pytest.mark.slow),
     ],
 )
-def test_the_tests_under_the_portable_backend(chosen: str) -> None:
+
+
+def run(files: tuple[str, ...], chosen: str, variable: str) -> None:
     here = Path(__file__).parent
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
             *("-k", chosen, "-m", "not slow"),
-            *(str(here / f"test_{name}.py") for name in FILES),
+            *(str(here / f"test_{name}.py") for name in files),
         ],
-        env=os.environ | {"MP_SYNC_BACKEND": "portable"},
+        env=os.environ | {variable: "portable"},
         cwd=here.parents[2],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -56,3 +58,17 @@ def test_the_tests_under_the_portable_backend(chosen: str) -> None:
     )
     assert done.returncode == 0, done.stdout[-20_000:]
     assert " passed" in done.stdout
+
+
+@pytest.mark.skipif(_backend.backend == "portable", reason="they run under it now")
+@pytest.mark.timeout(300)
+@choices
+def test_the_tests_under_the_portable_backend(chosen: str) -> None:
+    run(FILES, chosen, "MP_SYNC_BACKEND")
+
+
+@pytest.mark.timeout(300)
+@choices
+def test_queues_where_mp_connection_is_portable(chosen: str) -> None:
+    files = QUEUES[:1] if chosen else QUEUES
+    run(files, chosen, "MP_CONNECTION_BACKEND")

@@ -40,6 +40,11 @@ from mp_connection._packets_linux import (
 )
 from mp_connection._receiver_linux import Received as Received, Receiver
 from mp_connection._sender_linux import Sender, cut_large
+from mp_connection._wire_linux import (
+    arrivals as arrivals,
+    receiver as receiver,
+    senders as senders,
+)
 from mp_connection.lifecycle import after_fork
 
 TYPE_CHECKING = False
@@ -49,8 +54,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from mp_connection._packets_linux import Control
-    from mp_connection._receiver_linux import Packet
+    from mp_connection._native import Control, Packet
 
 #: Channels with half a message that no `poll` shows: see `PacketChannel.pending`.
 keeping: set[PacketChannel] = set()

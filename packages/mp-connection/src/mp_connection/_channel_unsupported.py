@@ -11,12 +11,13 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, NoReturn
 
     from typing_extensions import Buffer
 
     from mp_connection._framing import Message
+    from mp_connection._native import Arrival, Packet
 
 
 PACKET_SIZE = CONTROL_SIZE = CLOEXEC = DONTWAIT = NOSIGNAL = 0
@@ -129,6 +130,25 @@ def is_packet_socket(fd: int) -> bool:
 
 
 def adopt(fd: int) -> _socket.socket:
+    _refuse()
+
+
+def arrivals(
+    sock: _socket.socket, flags: int = 0, bare: bool = False
+) -> Iterator[Arrival]:
+    _refuse()
+
+
+def receiver(sock: _socket.socket) -> Callable[[int], Packet]:
+    _refuse()
+
+
+def senders(
+    sock: _socket.socket,
+) -> tuple[
+    Callable[[bytes | memoryview, int], object],
+    Callable[[bytes | memoryview, int], object],
+]:
     _refuse()
 
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import time
 from errno import EMSGSIZE
-from itertools import repeat
 from sys import is_finalizing
 
 from mp_connection import _framing as framing
 from mp_connection._channel import (
     CLOEXEC,
-    CONTROL_SIZE,
     NOSIGNAL,
-    PACKET_SIZE,
     Received,
     adopt,
+    arrivals,
     is_packet_socket,
     keeping,
     packet_pair,
+    senders,
     slice_reads,
     slice_writes,
 )
@@ -63,14 +62,6 @@ follow_reducers(globals())
 
 #: Objects that are sent as they are when they are large.
 _RAW = (bytes, bytearray)
-
-#: Above this many bytes it is cheaper to gather than to join header and payload.
-_JOIN_LIMIT = 4096
-
-# The arguments of `recvmsg`, any number of times.
-_SIZES = repeat(PACKET_SIZE)
-_CONTROL_SIZES = repeat(CONTROL_SIZE)
-_FLAGS = repeat(CLOEXEC)
 
 #: Where an unpickler is called: an EOFError from there is the end of the pickle.
 _UNPICKLING = (
@@ -200,13 +191,9 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             part = buffer
         else:
             part = framing.section(framing.flat(buffer), offset, size)
-        size = len(part)
-        if size <= INLINE_LIMIT:
+        if len(part) <= INLINE_LIMIT:
             try:
-                if size <= _JOIN_LIMIT:
-                    self._send(b"\0" + part, NOSIGNAL)
-                else:
-                    self._sendmsg((b"\0", part), (), NOSIGNAL)
+                self._send_bytes(part, NOSIGNAL)
                 recent.sent = True
                 return
             except OSError as error:
@@ -219,7 +206,7 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
         if self._send is REFUSAL:
             sock: Any = self._channel.sock
             slice_writes(sock)
-            self._send, self._sendmsg = sock.send, sock.sendmsg
+            self._send, self._send_bytes = senders(sock)
         self._channel.send(message)
         recent.sent = True
 
@@ -255,29 +242,34 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             received = self._receive(None, deadline)
         else:
             if recent.sent:
-                self._look_out()
+                (self._lookout or self._begin_looking()).look()
             try:
                 # No signal handler gets between the kernel and these names.
-                for packet, control, flags, _ in self._packets:  # noqa: B007
+                for arrival in self._arrivals:  # noqa: B007
                     break
             except OSError as error:
                 if _is_of_handler(error):
                     raise
                 received = self._receive()
             else:
-                if packet and packet[0] == PICKLE and not control and flags == CLOEXEC:
+                # Operators and no calls: no signal handler can come before.
+                if arrival.__class__ is not bytes:
+                    packet, control, flags, _ = arrival
+                    plain = not control and flags == CLOEXEC
+                    if plain and packet and packet[0] == PICKLE:
+                        arrival = packet
+                if arrival.__class__ is bytes:
                     try:
-                        return loads(packet)  # type: ignore[no-any-return]
+                        return loads(arrival)  # type: ignore[no-any-return]
                     except EOFError as error:
                         self._raise_unpickling(error)
                     except Exception:
                         raise
                     except BaseException:
-                        self._channel.keep(packet, control, flags)
+                        self._give_back(Received([arrival], [], True))
                         raise
                 kept, channels = self._kept, keeping
-                # Operators and no calls: no signal handler can come before.
-                kept += ((packet, control, flags, None),)
+                kept += (arrival,)
                 channels |= {self._channel}
                 received = self._receive()
         handles = received.handles
@@ -409,12 +401,10 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
         self, into: memoryview | None = None, deadline: float | None = None
     ) -> Received:
         self._check_readable()
-        if self._packets is REFUSAL:
+        if self._arrivals is REFUSAL:
             sock: Any = self._channel.sock
             slice_reads(sock)
-            # Not `recvmsg` itself: an iterator's packet cannot be lost to a signal
-            # handler that raises (see `packets` of the channel).
-            self._packets = map(sock.recvmsg, _SIZES, _CONTROL_SIZES, _FLAGS)
+            self._arrivals = arrivals(sock, bare=True)
         if deadline is None:
             return self._channel.recv(None, into)
         try:
@@ -427,22 +417,25 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             received = self._receive(into)
         else:
             if recent.sent:
-                self._look_out()
+                (self._lookout or self._begin_looking()).look()
             try:
-                for packet, control, flags, _ in self._packets:  # noqa: B007
+                for arrival in self._arrivals:  # noqa: B007
                     break
             except OSError as error:
                 if _is_of_handler(error):
                     raise
                 received = self._receive(into)
             else:
+                if arrival.__class__ is bytes:
+                    return arrival
+                packet, control, flags, _ = arrival  # as above
                 if packet and not control and flags == CLOEXEC:
                     if packet[0] == BYTES:
                         return packet[1:]  # type: ignore[no-any-return]
                     if packet[0] == PICKLE:
                         return packet  # type: ignore[no-any-return]
                 kept, channels = self._kept, keeping
-                kept += ((packet, control, flags, None),)  # as above
+                kept += (arrival,)
                 channels |= {self._channel}
                 received = self._receive(into)
         try:
@@ -471,7 +464,7 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
     def _stop_reading(self) -> None:
         if self._writable:
             self._readable = False
-            self._packets = REFUSAL
+            self._arrivals = REFUSAL
         else:
             self.close()
 

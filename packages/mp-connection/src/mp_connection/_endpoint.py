@@ -57,15 +57,15 @@ class Endpoint:
     __slots__ = (
         "__weakref__",
         "_allow",  # set where there is a list: see `_allowing`
+        "_arrivals",
         "_channel",
         "_fileno",
         "_kept",
         "_lookout",
-        "_packets",
         "_pollers",
         "_readable",
         "_send",
-        "_sendmsg",
+        "_send_bytes",
         "_writable",
     )
 
@@ -84,9 +84,9 @@ class Endpoint:
         # The common case calls the system at once: direction and state are checked by
         # what stands in these slots.  They are filled at the first use, as an end is
         # often made for another process.
-        self._packets: Iterable[Any] = REFUSAL
+        self._arrivals: Iterable[Any] = REFUSAL
         self._send: Any = REFUSAL
-        self._sendmsg: Any = REFUSAL
+        self._send_bytes: Any = REFUSAL
 
     @classmethod
     def _adopt(cls, sock: _socket.socket, readable: bool, writable: bool) -> Self:
@@ -110,7 +110,7 @@ class Endpoint:
         A second call does nothing.  The far end sees end-of-file once every process
         that holds this end has closed it.
         """
-        self._packets = self._send = self._sendmsg = REFUSAL
+        self._arrivals = self._send = self._send_bytes = REFUSAL
         for close in closers:
             close(self._channel)
         sockets.pop(self._channel.sock, None)
@@ -197,12 +197,10 @@ class Endpoint:
             self._check_readable()
         return bool(events) or bool(self._kept and self._channel.pending)
 
-    def _look_out(self) -> None:
-        """Before sleeping until a message comes: look for it, where that helps."""
-        lookout = self._lookout
-        if lookout is None:
-            lookout = self._lookout = Lookout(self._fileno, pollers=self._pollers)
-        lookout.look()
+    def _begin_looking(self) -> Lookout:
+        """Make what looks for a message before this sleeps until one comes."""
+        lookout = self._lookout = Lookout(self._fileno, pollers=self._pollers)
+        return lookout
 
     def _poll_until(
         self,

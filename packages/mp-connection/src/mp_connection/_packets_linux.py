@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from mp_connection._framing import Message
-
-    #: What came beside the bytes of a packet, as `recvmsg` returns it.
-    Control = Sequence[tuple[int, int, bytes]]
+    from mp_connection._native import Control, Packet
 
 #: What `recvmsg` is asked for: a whole small packet and all descriptors it can carry,
 #: which must not leak into programs that other threads start meanwhile.
@@ -176,9 +174,7 @@ after_fork(_close_private)
 # ----------------------------------------------------------------------- receiving
 
 
-def packets(
-    sock: _socket.socket, flags: int
-) -> map[tuple[bytes, Control, int, object]]:
+def packets(sock: _socket.socket, flags: int) -> map[Packet]:
     """An iterator that receives one packet: (bytes, ancillary data, flags, address).
 
     ``for x in packets(…)`` receives and stores, and no signal handler can come in

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from mp_connection._packets_linux import Control
-
-    Packet = tuple[bytes, Control, int, object]
+    from mp_connection._native import Control, Packet
 
 _NOTHING: Control = ((0, 0, b""),)  # beside a packet whose descriptor was lost
 _ONE_HANDLE = _socket.CMSG_SPACE(array("i").itemsize)

@@ -93,7 +93,7 @@ class StreamConnection(Connection[SendT, RecvT]):
         self._kept = kept
         self._lookout = None
         self._fileno = channel.sock.fileno
-        self._packets = self._send = self._sendmsg = REFUSAL
+        self._arrivals = self._send = self._send_bytes = REFUSAL
 
     def __reduce__(self) -> tuple[object, ...]:
         channel = self._channel
@@ -169,7 +169,7 @@ class StreamConnection(Connection[SendT, RecvT]):
         data: Buffer | None = None
         if timeout is None and self._readable:
             if recent.sent and not self._kept:
-                self._look_out()
+                (self._lookout or self._begin_looking()).look()
             data = self._channel.recv_small()
         if data is not None:
             received = None
@@ -207,7 +207,7 @@ class StreamConnection(Connection[SendT, RecvT]):
     ) -> bytes | memoryview:
         if self._readable and limit is None:
             if recent.sent and not self._kept:
-                self._look_out()
+                (self._lookout or self._begin_looking()).look()
             data = self._channel.recv_small()
             if data is not None:
                 return data

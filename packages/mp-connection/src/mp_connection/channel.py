@@ -16,11 +16,14 @@ from mp_connection._channel import (
     PacketChannel as PacketChannel,
     Received as Received,
     adopt as adopt,
+    arrivals as arrivals,
     keeping as keeping,
     packet_pair as packet_pair,
     poller as poller,
     ready_to_read as ready_to_read,
+    receiver as receiver,
     send_packet as send_packet,
+    senders as senders,
 )
 from mp_connection._framing import INLINE_LIMIT as INLINE_LIMIT, Message as Message
 from mp_connection._handover import Handover as Handover
@@ -55,6 +58,7 @@ __all__ = (
     "PacketChannel",
     "Received",
     "adopt",
+    "arrivals",
     "close_channel",
     "keeping",
     "message_of",
@@ -67,7 +71,9 @@ __all__ = (
     "poller",
     "readable",
     "ready_to_read",
+    "receiver",
     "recent",
     "send_packet",
+    "senders",
     "unpickle",
 )

@@ -88,7 +88,7 @@ class Call:
         self.data = data
         self.result = result
         self.deferred = result is not None
-        self.sent: list[int] = []
+        self.sent: list[object] = []
         self.inbox: list[Packet] = []
         self.answered = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from mp_pool._actions import Unit
-from mp_pool._result import Failure, Noted, Outcome
+from mp_pool._result import Failure, Noted, Outcome, is_long
 from mp_pool._terms import USUAL, Terms
 from mp_pool._wire import AHEAD, NOTED, qualified_name
 
@@ -247,7 +247,11 @@ class Collected(Job):
                 self._failure, self._failed = outcome, task
             self._answers.clear()
         elif self._failure is None:
-            self._answers[first] = Noted(outcome) if style & NOTED else outcome
+            if style & NOTED:
+                outcome = Noted(outcome)
+            elif self._left and self.result is not None and is_long(outcome):
+                outcome = self.result._offer(outcome)
+            self._answers[first] = outcome
         return not self._left
 
     def report(self, callbacks: Callbacks) -> None:

@@ -6,8 +6,10 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     #: What one call of recvmsg returns: bytes, ancillary data, flags, address.
-    Packet = tuple[bytes, list[tuple[int, int, bytes]], int, object]
+    Packet = tuple[bytes, Sequence[tuple[int, int, bytes]], int, object]
 
 if sys.platform == "linux":
     from mp_pool._platform_linux import (

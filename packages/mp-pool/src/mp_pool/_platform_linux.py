@@ -9,25 +9,12 @@ assert sys.platform == "linux"
 import _socket
 import os
 import select
-from functools import partial
 
-from mp_connection.channel import CLOEXEC, CONTROL_SIZE, DONTWAIT, PACKET_SIZE
+from mp_connection.channel import CLOEXEC, DONTWAIT, receiver as receiver, senders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from typing_extensions import Buffer
-
-    from mp_pool._platform import Packet
-
-
-def receiver(sock: _socket.socket) -> Callable[[int], Packet]:
-    """A function of C that receives one packet; it takes further flags."""
-    # The flags are the last argument of recvmsg, so they have to be complete.
-    receive = partial(sock.recvmsg, PACKET_SIZE, CONTROL_SIZE)
-    return receive
-
 
 #: Flags for the functions of `receiver` and `sender`.
 RECEIVE = CLOEXEC
@@ -36,9 +23,9 @@ PEEK_NOW = RECEIVE_NOW | _socket.MSG_PEEK
 SEND_NOW = DONTWAIT
 
 
-def sender(sock: _socket.socket) -> Callable[[Buffer, int], int]:
+def sender(sock: _socket.socket) -> Callable[[bytes | memoryview, int], object]:
     """A function of C that sends one packet; it takes bytes and flags."""
-    return sock.send
+    return senders(sock)[0]
 
 
 def end_sending(sock: _socket.socket) -> None:

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from typing_extensions import Buffer
-
     from mp_pool._platform import Packet
 
 
@@ -26,7 +24,7 @@ def receiver(sock: _socket.socket) -> Callable[[int], Packet]:
     _refuse()
 
 
-def sender(sock: _socket.socket) -> Callable[[Buffer, int], int]:
+def sender(sock: _socket.socket) -> Callable[[bytes | memoryview, int], object]:
     _refuse()
 
 

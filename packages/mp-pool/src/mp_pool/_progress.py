@@ -19,10 +19,17 @@ from struct import Struct
 from time import monotonic_ns
 
 from mp_connection.handles import Handle
+from mp_connection.noting import noter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import TypeVar
+
     from mp_connection.handles import ReceivedHandle
+    from mp_connection.noting import Noter
+
+    T = TypeVar("T")
 
 #: Parts of the memory; pages that nobody writes to take none.
 _CRASH_AT = 4096
@@ -51,10 +58,11 @@ class Progress:
         fd: a descriptor of the memory, owned from now on.
     """
 
-    __slots__ = ("_fd", "_map", "words")
+    __slots__ = ("_fd", "_map", "_noter", "words")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._noter: Noter | None = None
         try:
             self._map = mmap(fd, _SIZE)
         except BaseException:
@@ -82,6 +90,22 @@ class Progress:
         """Note that the first task of a chunk, or a later one, is about to run."""
         self.words[INDEX] = index
         self.words[_SERIAL] = serial
+
+    def noted(self, tasks: Sequence[T], start: int) -> Iterator[T] | None:
+        """Tasks of the chunk that runs, each of which is noted as it is handed out.
+
+        Args:
+            tasks: what is to be handed out.
+            start: the index of the first.
+
+        Returns:
+            None where there is no extension: `words` has to be written then.
+        """
+        if self._noter is None:
+            self._noter = noter(self.words[INDEX : INDEX + 1])
+            if self._noter is None:
+                return None
+        return self._noter.over(tasks, start)
 
     def end(self) -> None:
         """Note that no task runs and that the outcome is on its way."""
@@ -173,6 +197,8 @@ class Progress:
     def close(self) -> None:
         """Let go of memory and descriptor.  A second call does nothing."""
         self.close_descriptor()
+        if self._noter is not None:
+            self._noter.release()
         self.words.release()
         self._map.close()
 

@@ -8,6 +8,7 @@ wait for it.
 from __future__ import annotations
 
 from _thread import allocate_lock
+from time import monotonic
 
 from mp_connection.channel import unpickle
 from mp_connection.lean import loads
@@ -18,7 +19,7 @@ from mp_pool.errors import RemoteTraceback, ResultError, TimeoutError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from typing import Any, Generic, TypeVar
+    from typing import Any, Generic, TypeGuard, TypeVar
 
     from mp_connection.channel import Received
     from mp_pool._waiting import Sleepers
@@ -28,6 +29,10 @@ else:
     from mp_connection.lean import Generic
 
     T = None
+
+
+#: Bytes of a pickle that take some 50 us at least.
+_LONG = 8192
 
 
 class Direct:
@@ -69,9 +74,44 @@ class Alone:
         self.answer = answer
 
 
+class Early:
+    """Values that may be unpickled before all of a job is done; see `AsyncResult.get`.
+
+    Args:
+        answer: how they arrived.
+    """
+
+    __slots__ = ("_answer", "_loaded")
+
+    def __init__(self, answer: bytes | Received) -> None:
+        self._answer: bytes | Received | None = answer
+        self._loaded: Any = None
+
+    def load(self) -> None:
+        """Unpickle them, if nobody has; one thread at a time."""
+        if self._answer is not None:
+            try:
+                self._loaded = value_of(self._answer)
+            except ResultError as error:
+                self._loaded = error
+            self._answer = None
+
+    def take(self) -> Any:
+        """The values, once.
+
+        Raises:
+            ResultError: they cannot be unpickled.
+        """
+        self.load()
+        loaded, self._loaded = self._loaded, None
+        if isinstance(loaded, ResultError):
+            raise loaded
+        return loaded
+
+
 if TYPE_CHECKING:
     #: A value as it arrived: a packet that is the pickle, or more than that.
-    Answer = bytes | Received | Direct | Noted | Alone
+    Answer = bytes | Received | Direct | Noted | Alone | Early
 
 
 def value_of(answer: Answer) -> Any:
@@ -86,6 +126,8 @@ def value_of(answer: Answer) -> Any:
         return [noted_value(value) for value in value_of(answer.answer)]
     if isinstance(answer, Alone):
         return [(value_of(answer.answer),)]  # see `noted_value`
+    if isinstance(answer, Early):
+        return answer.take()
     try:
         if isinstance(answer, bytes):
             return loads(answer)
@@ -103,13 +145,20 @@ def noted_value(value: Any) -> Any:
     return value[0] if isinstance(value, tuple) else value_of(value)
 
 
+def is_long(answer: Answer) -> TypeGuard[bytes | Received]:
+    """Whether unpickling takes longer than waking whoever could do it meanwhile."""
+    if isinstance(answer, bytes):
+        return len(answer) >= _LONG
+    return not isinstance(answer, Direct | Noted | Alone | Early)
+
+
 def size_of(answer: Answer) -> int:
     """Bytes that an answer takes; 0 for a value of this process."""
     if isinstance(answer, bytes):
         return len(answer)
     if isinstance(answer, Noted | Alone):
         return size_of(answer.answer)
-    if isinstance(answer, Direct):
+    if isinstance(answer, Direct | Early):
         return 0
     return sum(memoryview(part).nbytes for part in answer.parts)
 
@@ -198,6 +247,8 @@ class AsyncResult(Generic[T]):
 
     __slots__ = (
         "__weakref__",
+        "_early",
+        "_getting",
         "_keep",
         "_loaded",
         "_loading",
@@ -215,6 +266,9 @@ class AsyncResult(Generic[T]):
         self._loaded: tuple[bool, Any] | None = None
         self._loading = allocate_lock()
         self._sleepers: Sleepers = []
+        #: Those that can do something meanwhile, and what that is.
+        self._getting: Sleepers = []
+        self._early: list[Early] = []
 
     def ready(self) -> bool:
         """Whether the call is complete."""
@@ -242,6 +296,8 @@ class AsyncResult(Generic[T]):
     def get(self, timeout: float | None = None) -> T:
         """The result, as soon as it is there.
 
+        Values of a map that have come are unpickled meanwhile, while others are made.
+
         Args:
             timeout: seconds to wait for it; None waits for ever.
 
@@ -254,7 +310,7 @@ class AsyncResult(Generic[T]):
             Exception: whatever the task raised; its cause shows where.
         """
         if not self._ready:
-            self.wait(timeout)
+            self._wait_loading(timeout)
             if not self._ready:
                 # No text: programs compare what is printed with the manual.
                 raise TimeoutError
@@ -262,6 +318,21 @@ class AsyncResult(Generic[T]):
         if good:
             return value  # type: ignore[no-any-return]
         raise value
+
+    def _wait_loading(self, timeout: float | None) -> None:
+        deadline = None if timeout is None else monotonic() + timeout
+        while not self._ready:
+            while self._early and not self._ready:
+                with self._loading:
+                    self._early.pop().load()
+            if deadline is not None:
+                timeout = deadline - monotonic()
+                if timeout <= 0:
+                    return
+            sleep_until(self._has_news, self._getting, timeout)
+
+    def _has_news(self) -> bool:
+        return self._ready or bool(self._early)
 
     def cancel(self) -> bool:
         """Have the call not run, or ended if it runs.
@@ -303,6 +374,13 @@ class AsyncResult(Generic[T]):
                 self._outcome = None
             return self._loaded
 
+    def _offer(self, answer: bytes | Received) -> Early:
+        """What stands for some of the values; who waits for all may unpickle them."""
+        early = Early(answer)
+        self._early.append(early)
+        wake_all(self._getting)
+        return early
+
     def _arrived(self, outcome: Outcome | bytes) -> None:
         """Keep what came, before callbacks and before anybody is woken."""
         self._outcome = outcome
@@ -311,7 +389,9 @@ class AsyncResult(Generic[T]):
         """Wake whoever waits."""
         self._keep = None
         self._ready = True
+        self._early.clear()
         wake_all(self._sleepers)
+        wake_all(self._getting)
 
     def _deliver(self, pickled: bytes) -> None:
         """Both at once, for a value."""
@@ -320,6 +400,8 @@ class AsyncResult(Generic[T]):
         self._ready = True
         if self._sleepers:
             wake_all(self._sleepers)
+        if self._getting:
+            wake_all(self._getting)
 
     def __repr__(self) -> str:
         state = "ready" if self._ready else "pending"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, starmap
 
 from mp_connection.channel import message_of, pickle_message
 from mp_connection.lean import dumps, follow_reducers
@@ -136,16 +136,30 @@ class Runner:
         arguments: Sequence[Any],
         start: int,
     ) -> None:
-        words = self._progress.words
         if start:
             arguments = arguments[start:]
+        noted = self._progress.noted(arguments, start)
+        if noted is None:
+            values = self._run_noting(style, function, arguments, start)
+        elif style == MAP:
+            values = [function(argument) for argument in noted]
+        else:
+            values = list(starmap(function, noted))
+        self._segment = (start, values)
+
+    def _run_noting(
+        self,
+        style: int,
+        function: Callable[..., object],
+        arguments: Sequence[Any],
+        start: int,
+    ) -> list[object]:
+        words = self._progress.words
         # Each task is noted, by the assignment that a loop begins with, before it runs.
         tasks = enumerate(arguments, start)
         if style == MAP:
-            values = [function(argument) for words[INDEX], argument in tasks]
-        else:
-            values = [function(*argument) for words[INDEX], argument in tasks]
-        self._segment = (start, values)
+            return [function(argument) for words[INDEX], argument in tasks]
+        return [function(*argument) for words[INDEX], argument in tasks]
 
     def _run_carefully(
         self,

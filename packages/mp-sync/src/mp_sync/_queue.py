@@ -25,7 +25,7 @@ from mp_connection.channel import (
 )
 from mp_connection.lean import PickleBuffer, dumps, follow_reducers, loads
 from mp_sync._backend import RLock, Words
-from mp_sync._backlog import COUNT
+from mp_sync._backlog import COUNT, received
 from mp_sync._backlog_format import GROUP_ITEMS, is_plain
 from mp_sync._ends import Ends
 from mp_sync._putting import Putting
@@ -319,24 +319,29 @@ class Queue(Putting, Taking, Generic[T]):
                 self._lookout.look()
             try:
                 # No signal handler gets between the kernel and these names.
-                for packet, control, flags, _ in self._packets:  # noqa: B007
+                for arrival in self._arrivals:  # noqa: B007
                     break
             except OSError:
                 pass
             else:
-                if packet and packet[0] == _PICKLE and not control and flags == CLOEXEC:
+                # Operators and no calls, as above.
+                if arrival.__class__ is not bytes:
+                    packet, control, flags, _ = arrival
+                    plain = not control and flags == CLOEXEC
+                    if plain and packet and packet[0] == _PICKLE:
+                        arrival = packet
+                if arrival.__class__ is bytes:
                     try:
                         if numbers[COUNT] or numbers[WANTED]:
                             self._taken()
-                        return loads(packet)  # type: ignore[no-any-return]
+                        return loads(arrival)  # type: ignore[no-any-return]
                     except Exception:
                         raise
                     except BaseException:
-                        self._channel.keep(packet, control, flags)
+                        self._channel.put_back(received([arrival]))
                         raise
                 kept, channels = self._kept, keeping
-                # Operators and no calls, as above.
-                kept += ((packet, control, flags, None),)
+                kept += (arrival,)
                 channels |= {self._channel}
         message = self._take(time_limit(block, timeout))
         handles = message.handles

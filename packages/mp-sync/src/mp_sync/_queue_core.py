@@ -16,18 +16,17 @@ killed takes an item with it, which it could have done anyway.
 from __future__ import annotations
 
 from functools import partial
-from itertools import repeat
 from time import monotonic
 
 from mp_connection.channel import (
     CLOEXEC,
-    CONTROL_SIZE,
     DONTWAIT,
     NOSIGNAL,
-    PACKET_SIZE,
     Lookout,
     Message,
+    arrivals,
     keeping,
+    senders,
 )
 from mp_sync._backlog import COUNT, WORDS, Backlog
 from mp_sync._queue_platform import STEP, items_in, level
@@ -60,12 +59,6 @@ MORE = WORDS + 1  # the first of the classes that inherit
 
 #: Index of the word that processes sleep on which wait for room.
 ROOM = 0
-
-# The arguments of `recvmsg`, any number of times.
-_SIZES = repeat(PACKET_SIZE)
-_CONTROL_SIZES = repeat(CONTROL_SIZE)
-_FLAGS = repeat(CLOEXEC)
-_FLAGS_NOW = repeat(CLOEXEC | DONTWAIT)
 
 
 class _Closed:
@@ -111,13 +104,11 @@ class QueueCore:
         self._was_empty = False  # when it was closed
         self._ignore_epipe = False  # concurrent.futures sets it
         # The common case calls the system at once.
-        receive: Any = getattr(channel.sock, "recvmsg")  # noqa: B009
-        self._packets: Iterable[Any] = map(receive, _SIZES, _CONTROL_SIZES, _FLAGS)
-        self._send: Callable[[Any, int], object] = ends.writer.send
-        pops: Iterable[Any] = map(receive, _SIZES, _CONTROL_SIZES, _FLAGS_NOW)
-        self._packets_now = pops
+        self._arrivals: Iterable[Any] = arrivals(channel.sock)
+        self._arrivals_now: Iterable[Any] = arrivals(channel.sock, DONTWAIT)
+        self._send: Callable[[Any, int], object] = senders(ends.writer)[0]
         if self._counting:
-            self._packets = CLOSED
+            self._arrivals = CLOSED
         if self._counting or maxsize:
             self._send = self._send_counted
 
@@ -138,7 +129,7 @@ class QueueCore:
 
     def _shut(self) -> None:
         self._closed = True
-        self._packets = self._packets_now = self._send = CLOSED
+        self._arrivals = self._arrivals_now = self._send = CLOSED
         self._ends.close()
 
     def _check(self) -> None:
@@ -158,10 +149,12 @@ class QueueCore:
         word = self._counter()
         numbers, kept, channels = self._numbers, self._kept, keeping
         channel = self._channel
-        for packet, control, flags, _ in self._packets_now:
+        for arrival in self._arrivals_now:
             # Operators and no calls: no signal handler comes between.
-            kept += ((packet, control, flags, None),)
-            numbers[word] += packet[:1] != NO_ITEM
+            if arrival.__class__ is bytes:
+                arrival = arrival, (), CLOEXEC, None
+            kept += (arrival,)
+            numbers[word] += arrival[0][:1] != NO_ITEM
             channels |= {channel}
             break
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from mp_connection.channel import (
+    CLOEXEC,
     DONTWAIT,
     INLINE_LIMIT,
     PROTOCOL,
@@ -76,19 +77,21 @@ class Taking(QueueCore):
                 slice_end = min(deadline, slice_end)
             kept, channels = self._kept, keeping
             if not kept:
-                packets = self._packets
+                arriving = self._arrivals
                 soon = deadline is not None and deadline - now < 1.5 * SLICE_SECONDS
                 if self._counting:
                     self._fetch_within(slice_end - now if soon else 1.0)
                 else:
                     if soon:
-                        packets = self._packets_now
+                        arriving = self._arrivals_now
                         if not level(channel.sock):
                             peek(channel.sock, slice_end - now)
-                    for packet, control, flags, _ in packets:  # noqa: B007
+                    for arrival in arriving:  # noqa: B007
                         break
                     # Operators and no calls: no signal handler comes between.
-                    kept += ((packet, control, flags, None),)
+                    if arrival.__class__ is bytes:
+                        arrival = arrival, (), CLOEXEC, None
+                    kept += (arrival,)
                     channels |= {channel}
             message = channel.go_on(slice_end)
             if message is None:

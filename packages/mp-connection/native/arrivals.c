@@ -1,0 +1,209 @@
+/* Receiving: an iterator over the packets of a socket. */
+
+#define _GNU_SOURCE
+#include "wire.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* Of each thread, as the call that fills it runs without the GIL.  It is not on the
+   stack, which may be as small as 32 KiB, and costs no more than what was used of it. */
+static _Thread_local char buffer[PACKET_SIZE];
+
+typedef union {
+    struct cmsghdr aligned;
+    char room[CMSG_SPACE(MAX_HANDLES * sizeof(int))];
+} Control;
+
+static PyObject *
+arrivals_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *fileno;
+    int flags, bare;
+    static char *names[] = {"fileno", "flags", "bare", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oip", names, &fileno, &flags, &bare)) {
+        return NULL;
+    }
+    Wire *wire = (Wire *)PyType_GenericAlloc(type, 0);
+    if (wire != NULL) {
+        wire->fileno = Py_NewRef(fileno);
+        wire->flags = flags | MSG_CMSG_CLOEXEC;
+        wire->bare = bare;
+    }
+    return (PyObject *)wire;
+}
+
+/* Nobody will ever know of these descriptors. */
+static void
+close_handles(struct msghdr *message)
+{
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); at != NULL;
+         at = CMSG_NXTHDR(message, at)) {
+        if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        size_t count = (at->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(at) + i * sizeof(int), sizeof(int));
+            close(fd);
+        }
+    }
+}
+
+static PyObject *
+control_list(struct msghdr *message)
+{
+    PyObject *list = PyList_New(0);
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); list != NULL && at != NULL;
+         at = CMSG_NXTHDR(message, at)) {
+        PyObject *entry = Py_BuildValue("iiy#", at->cmsg_level, at->cmsg_type,
+            (const char *)CMSG_DATA(at), (Py_ssize_t)(at->cmsg_len - CMSG_LEN(0)));
+        if (entry == NULL || PyList_Append(list, entry) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(entry);
+    }
+    return list;
+}
+
+/* What `recvmsg` of a socket returns; but the ancillary data may be any sequence. */
+static PyObject *
+everything(struct msghdr *message, Py_ssize_t size)
+{
+    PyObject *fields[] = {
+        PyBytes_FromStringAndSize(buffer, size),
+        message->msg_controllen == 0 ? PyTuple_New(0) : control_list(message),
+        PyLong_FromLong(message->msg_flags),
+        Py_NewRef(Py_None),
+    };
+    PyObject *result = PyTuple_New(4);
+    for (Py_ssize_t i = 0; i < 4; i++) {
+        if (result == NULL || fields[i] == NULL) {
+            Py_XDECREF(fields[i]);
+            Py_CLEAR(result);
+        }
+        else {
+            PyTuple_SetItem(result, i, fields[i]);
+        }
+    }
+    if (result == NULL) {
+        close_handles(message);
+    }
+    return result;
+}
+
+/* Receive a packet into the buffer; its size, or -1 with an exception.
+
+   After it nothing may run the handler of a signal, until what came is stored. */
+static ssize_t
+receive(const Wire *wire, int flags, struct msghdr *message, Control *control)
+{
+    for (;;) {
+        int fd = wire_fileno(wire);
+        if (fd == -1) {
+            return -1;
+        }
+        struct iovec vector = {buffer, PACKET_SIZE};
+        *message = (struct msghdr){
+            .msg_iov = &vector,
+            .msg_iovlen = 1,
+            .msg_control = control,
+            .msg_controllen = sizeof *control,
+        };
+        ssize_t size;
+        Py_BEGIN_ALLOW_THREADS
+        size = recvmsg(fd, message, flags);
+        Py_END_ALLOW_THREADS
+        message->msg_iov = NULL;
+        if (size >= 0) {
+            return size;
+        }
+        if (errno != EINTR) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+        if (PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+    }
+}
+
+static PyObject *
+arrivals_next(PyObject *self)
+{
+    const Wire *wire = (Wire *)self;
+    Control control;
+    struct msghdr message;
+    ssize_t size = receive(wire, wire->flags, &message, &control);
+    if (size < 0) {
+        return NULL;
+    }
+    if (size > 0 && message.msg_controllen == 0
+        && message.msg_flags == MSG_CMSG_CLOEXEC) {
+        if ((unsigned char)buffer[0] == PICKLE) {
+            return PyBytes_FromStringAndSize(buffer, size);
+        }
+        if (buffer[0] == BYTES && wire->bare) {
+            return PyBytes_FromStringAndSize(buffer + 1, size - 1);
+        }
+    }
+    return everything(&message, size);
+}
+
+PyDoc_STRVAR(receive_doc,
+"Receive one packet, with other flags; what `socket.recvmsg` returns.");
+
+static PyObject *
+arrivals_receive(PyObject *self, PyObject *argument)
+{
+    long flags = PyLong_AsLong(argument);
+    if (flags == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    Control control;
+    struct msghdr message;
+    ssize_t size = receive((Wire *)self, (int)flags | MSG_CMSG_CLOEXEC, &message,
+        &control);
+    return size < 0 ? NULL : everything(&message, size);
+}
+
+static PyMethodDef arrivals_methods[] = {
+    {"receive", arrivals_receive, METH_O, receive_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(arrivals_doc,
+"Receives one packet each time it is asked.\n\
+\n\
+``for arrival in arrivals: break`` receives and stores, and no signal handler can come\n\
+in between: what it raises would otherwise lose the packet.\n\
+\n\
+It yields bytes for a message in one packet that has neither a head nor descriptors, and\n\
+what `socket.recvmsg` returns for anything else.\n\
+\n\
+Args:\n\
+    fileno: the method of a socket that returns its descriptor.\n\
+    flags: of recvmsg(2); MSG_CMSG_CLOEXEC is always set.\n\
+    bare: of a message of bytes, yield these alone; otherwise it is not among those\n\
+        that are yielded as bytes.");
+
+static PyType_Slot arrivals_slots[] = {
+    {Py_tp_doc, (void *)arrivals_doc},
+    {Py_tp_new, arrivals_new},
+    {Py_tp_dealloc, wire_dealloc},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, arrivals_next},
+    {Py_tp_methods, arrivals_methods},
+    {0, NULL},
+};
+
+PyType_Spec arrivals_spec = {
+    .name = "mp_connection._native.Arrivals",
+    .basicsize = sizeof(Wire),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = arrivals_slots,
+};

@@ -1,0 +1,46 @@
+/* Packets in one call: what `socket` objects do in several.
+ *
+ * The types here are for the messages that nearly all programs send: short, without
+ * descriptors, in one packet.  Whatever is not one of these they hand on as it came, to
+ * the code that knows all of the protocol.
+ *
+ * They own no descriptor.  Each call asks the socket for its number, as another thread
+ * may have closed it meanwhile, and the number may stand for something else by then.
+ */
+#ifndef MP_CONNECTION_WIRE_H
+#define MP_CONNECTION_WIRE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* What is built on 3.12 or later runs on 3.11 too, where this object is counted; the
+   macro of newer headers returns it uncounted, whatever the limited API asks for. */
+#undef Py_RETURN_NONE
+#define Py_RETURN_NONE return Py_NewRef(Py_None)
+
+/* The first byte of a packet (mp_connection._framing). */
+#define PICKLE 0x80
+#define BYTES 0x00
+
+/* The longest packet (mp_connection._packets_linux). */
+#define PACKET_SIZE (65536 + 12 + 8 * 1000)
+/* SCM_MAX_FD of the Linux kernel: descriptors in one packet (unix(7)). */
+#define MAX_HANDLES 253
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *fileno; /* the method of a socket */
+    int flags;
+    int bare;
+} Wire;
+
+extern PyType_Spec arrivals_spec;
+extern PyType_Spec sender_spec;
+extern PyType_Spec noter_spec;
+extern PyType_Spec noted_spec; /* the state of the module is its type */
+
+/* The descriptor; -1 with an exception if it is closed. */
+int wire_fileno(const Wire *wire);
+void wire_dealloc(PyObject *self);
+
+#endif

@@ -1,0 +1,101 @@
+"""Packets in one call of C: of the extension, or of sockets where it is missing.
+
+``MP_CONNECTION_BACKEND`` says ``native`` or ``portable`` to have that and no other.
+Both do the same, and processes that talk to each other need not have the same; the
+extension takes less time for the messages that most programs send.
+"""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
+
+import os
+from functools import partial
+from itertools import repeat
+
+from mp_connection._packets_linux import CLOEXEC, CONTROL_SIZE, PACKET_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from mp_connection._native import Arrival, Packet
+
+    #: Sends a buffer as one packet, with flags of send(2).
+    Send = Callable[[bytes | memoryview, int], object]
+
+#: Above this many bytes it is cheaper to gather than to join head and payload.
+_JOIN_LIMIT = 4096
+
+# The arguments of `recvmsg`, any number of times.
+_SIZES = repeat(PACKET_SIZE)
+_CONTROL_SIZES = repeat(CONTROL_SIZE)
+
+
+def _choose() -> ModuleType | None:
+    wanted = os.environ.get("MP_CONNECTION_BACKEND", "")
+    if wanted not in ("", "native", "portable"):
+        text = f"MP_CONNECTION_BACKEND is native or portable, not {wanted!r}"
+        raise ImportError(text)
+    if wanted == "portable":
+        return None
+    try:
+        from mp_connection import _native
+    except ImportError as error:
+        if wanted == "native":
+            raise ImportError(
+                f"MP_CONNECTION_BACKEND=native, and the extension is missing: {error}",
+                name="mp_connection._native",
+            ) from error
+        return None
+    return _native
+
+
+#: The extension; None where it is missing or not wanted.
+native = _choose()
+
+
+def arrivals(
+    sock: _socket.socket, flags: int = 0, bare: bool = False
+) -> Iterator[Arrival]:
+    """An iterator that receives a packet each time; see `packets` for why.
+
+    Args:
+        sock: the socket.
+        flags: MSG_DONTWAIT, or 0 to block.
+        bare: a message of bytes may be yielded as these, without its tag.
+    """
+    if native is not None:
+        return native.Arrivals(sock.fileno, flags, bare)  # type: ignore[no-any-return]
+    return map(sock.recvmsg, _SIZES, _CONTROL_SIZES, repeat(CLOEXEC | flags))
+
+
+def receiver(sock: _socket.socket) -> Callable[[int], Packet]:
+    """A function of C that receives one packet; it takes the flags of recvmsg(2)."""
+    if native is not None:
+        return native.Arrivals(sock.fileno, 0, False).receive  # type: ignore[no-any-return]
+    # The flags are the last argument of recvmsg, so they have to be complete.
+    return partial(sock.recvmsg, PACKET_SIZE, CONTROL_SIZE)
+
+
+def senders(sock: _socket.socket) -> tuple[Send, Send]:
+    """Two functions that send a buffer as one packet: as it is, and as bytes.
+
+    The second puts the tag of a message of bytes before it.  Both take the buffer and
+    flags; without MSG_NOSIGNAL a far end that is gone is a signal.
+    """
+    if native is not None:
+        sender = native.Sender(sock.fileno)
+        return sender.send, sender.send_bytes
+    send, sendmsg = sock.send, sock.sendmsg
+
+    def send_bytes(data: bytes | memoryview, flags: int) -> object:
+        if len(data) <= _JOIN_LIMIT:
+            return send(b"\0" + data, flags)
+        return sendmsg((b"\0", data), (), flags)
+
+    return send, send_bytes
