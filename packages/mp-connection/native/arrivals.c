@@ -4,6 +4,7 @@
 #include "wire.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -171,7 +172,24 @@ arrivals_receive(PyObject *self, PyObject *argument)
     return size < 0 ? NULL : everything(&message, size);
 }
 
+PyDoc_STRVAR(ready_doc,
+"Whether there is something to receive, or the end; it does not wait.");
+
+static PyObject *
+arrivals_ready(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    int fd = wire_fileno((Wire *)self);
+    if (fd == -1) {
+        return NULL;
+    }
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    int count = poll(&entry, 1, 0);
+    return count < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyBool_FromLong(count);
+}
+
 static PyMethodDef arrivals_methods[] = {
+    {"ready", arrivals_ready, METH_NOARGS, ready_doc},
     {"receive", arrivals_receive, METH_O, receive_doc},
     {NULL, NULL, 0, NULL},
 };

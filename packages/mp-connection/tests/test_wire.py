@@ -37,7 +37,7 @@ from mp_connection._packets_linux import (
     handles_of,
     slice_reads,
 )
-from mp_connection._wire_linux import arrivals, receiver, senders
+from mp_connection._wire_linux import arrivals, peeker, receiver, senders
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -210,6 +210,28 @@ class TestArrivals:
             assert isinstance(arrival, tuple)
             close_handles(handles_of(arrival[1]))
         assert open_descriptors() == before
+
+
+class TestPeeker:
+    def test_it_says_whether_there_is_something_or_the_end(
+        self, pair: Pair, backend: str
+    ) -> None:
+        ready = peeker(pair[1].fileno)
+        if backend == "portable":
+            assert ready is None
+            return
+        assert ready is not None
+        assert ready() is False
+        pair[0].send(PICKLE)
+        assert ready() is True
+        assert ready() is True
+        assert pair[1].recv(100) == PICKLE
+        assert ready() is False
+        pair[0].close()
+        assert ready() is True
+        pair[1].close()
+        with pytest.raises(OSError, match=CLOSED):
+            ready()
 
 
 class TestReceiver:

@@ -117,7 +117,7 @@ def test_waiting_is_for_all_of_it(pool: Pool, go: Path) -> None:
 
     async def use() -> list[int]:
         task = asyncio.ensure_future(_value_of(result))
-        await asyncio.sleep(0.2)  # the first has come long before
+        await asyncio.sleep(0.2)  # mostly the first has come before
         assert not task.done()
         waiting, ended = in_thread(result.wait)
         waiting.join(0.2)
@@ -177,10 +177,10 @@ def _error_of(function: Callable[[], object]) -> BaseException | None:
 
 
 def test_what_cannot_be_unpickled_fails_at_the_end(pool: Pool, go: Path) -> None:
-    calls: list[None] = []
+    calls = threading.Semaphore(0)
 
     def fail() -> None:
-        calls.append(None)
+        calls.release()
         raise LookupError("not here")
 
     heard.append(fail)
@@ -189,7 +189,8 @@ def test_what_cannot_be_unpickled_fails_at_the_end(pool: Pool, go: Path) -> None
         thread, errors = in_thread(
             lambda: _error_of(lambda: pool.map(loud_or_late, items, 2))
         )
-        thread.join(0.2)
+        assert calls.acquire(timeout=WAIT)
+        thread.join(0.1)
         assert not errors
         heard.clear()
         go.touch()
@@ -198,7 +199,7 @@ def test_what_cannot_be_unpickled_fails_at_the_end(pool: Pool, go: Path) -> None
         heard.clear()
     assert [type(error) for error in errors] == [ResultError]
     assert "LookupError('not here')" in str(errors[0])
-    assert len(calls) == 1
+    assert not calls.acquire(blocking=False)  # once
 
 
 def test_an_interruption_meanwhile_loses_nothing(pool: Pool, go: Path) -> None:

@@ -42,6 +42,7 @@ from mp_connection._receiver_linux import Received as Received, Receiver
 from mp_connection._sender_linux import Sender, cut_large
 from mp_connection._wire_linux import (
     arrivals as arrivals,
+    peeker as peeker,
     receiver as receiver,
     senders as senders,
 )

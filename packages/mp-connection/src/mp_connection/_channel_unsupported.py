@@ -139,6 +139,10 @@ def arrivals(
     _refuse()
 
 
+def peeker(fileno: Callable[[], int]) -> Callable[[], bool] | None:
+    _refuse()
+
+
 def receiver(sock: _socket.socket) -> Callable[[int], Packet]:
     _refuse()
 

@@ -464,7 +464,7 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
     def _stop_reading(self) -> None:
         if self._writable:
             self._readable = False
-            self._arrivals = REFUSAL
+            self._ready, self._arrivals = None, REFUSAL
         else:
             self.close()
 

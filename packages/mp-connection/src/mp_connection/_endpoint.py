@@ -6,7 +6,7 @@ import os
 import time
 from errno import EBADF
 
-from mp_connection._channel import SLICE_SECONDS, PacketChannel, poller
+from mp_connection._channel import SLICE_SECONDS, PacketChannel, peeker, poller
 from mp_connection._lookout import Lookout
 from mp_connection.errors import ChannelClosedError
 
@@ -64,6 +64,7 @@ class Endpoint:
         "_lookout",
         "_pollers",
         "_readable",
+        "_ready",
         "_send",
         "_send_bytes",
         "_writable",
@@ -84,6 +85,7 @@ class Endpoint:
         # The common case calls the system at once: direction and state are checked by
         # what stands in these slots.  They are filled at the first use, as an end is
         # often made for another process.
+        self._ready: Callable[[], bool] | None = None
         self._arrivals: Iterable[Any] = REFUSAL
         self._send: Any = REFUSAL
         self._send_bytes: Any = REFUSAL
@@ -181,6 +183,12 @@ class Endpoint:
         Raises:
             ChannelClosedError: the connection is closed or not readable (an OSError).
         """
+        ready = self._ready
+        if ready is not None and timeout == 0 and not self._kept:
+            try:
+                return ready()
+            except OSError:
+                pass  # closed: that is said below
         # A poll object serves one thread at a time: each takes one of its own.
         try:
             poll = self._pollers.pop()
@@ -195,6 +203,8 @@ class Endpoint:
         # something else already.
         if self._fileno() == -1 or not self._readable:
             self._check_readable()
+        if ready is None:
+            self._ready = peeker(self._fileno)
         return bool(events) or bool(self._kept and self._channel.pending)
 
     def _begin_looking(self) -> Lookout:

@@ -91,7 +91,7 @@ class StreamConnection(Connection[SendT, RecvT]):
         self._writable = writable
         kept: list[Any] = channel.kept
         self._kept = kept
-        self._lookout = None
+        self._lookout = self._ready = None
         self._fileno = channel.sock.fileno
         self._arrivals = self._send = self._send_bytes = REFUSAL
 

@@ -74,6 +74,20 @@ def arrivals(
     return map(sock.recvmsg, _SIZES, _CONTROL_SIZES, repeat(CLOEXEC | flags))
 
 
+def peeker(fileno: Callable[[], int]) -> Callable[[], bool] | None:
+    """A function that says whether there is something to receive, or the end.
+
+    It does not wait, and raises OSError when the descriptor is closed.
+
+    Args:
+        fileno: returns the descriptor, or -1 when it is closed.
+
+    Returns:
+        None where there is no extension: a poll object is as good then.
+    """
+    return None if native is None else native.Arrivals(fileno, 0, False).ready
+
+
 def receiver(sock: _socket.socket) -> Callable[[int], Packet]:
     """A function of C that receives one packet; it takes the flags of recvmsg(2)."""
     if native is not None:

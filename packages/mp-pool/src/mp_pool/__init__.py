@@ -38,15 +38,15 @@ else:
     #: worker that is not forked imports this package, and needs none of it: the pool
     #: is four times as much as a worker.
     _LATER = {
-        "AsyncResult": "pool",
+        "AsyncResult": "_result",
         "Executor": "executor",
-        "IMapIterator": "pool",
-        "Pool": "pool",
+        "IMapIterator": "_imap",
+        "Pool": "_pool",
         "PoolStats": "stats",
-        "ThreadPool": "pool",
-        "WorkerState": "pool",
+        "ThreadPool": "_threads",
+        "WorkerState": "_state",
         "WorkerStats": "stats",
-        "worker_state": "pool",
+        "worker_state": "_state",
     }
 
     def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from queue import Empty, SimpleQueue
+from _queue import Empty, SimpleQueue  # `queue` takes five times as long to import
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
