@@ -81,20 +81,22 @@ class Early:
         answer: how they arrived.
     """
 
-    __slots__ = ("_answer", "_loaded")
+    __slots__ = ("_answer", "_loaded", "_loading")
 
     def __init__(self, answer: bytes | Received) -> None:
         self._answer: bytes | Received | None = answer
         self._loaded: Any = None
+        self._loading = allocate_lock()
 
     def load(self) -> None:
-        """Unpickle them, if nobody has; one thread at a time."""
-        if self._answer is not None:
-            try:
-                self._loaded = value_of(self._answer)
-            except ResultError as error:
-                self._loaded = error
-            self._answer = None
+        """Unpickle them, if nobody has, or wait for whoever does it just now."""
+        with self._loading:
+            if self._answer is not None:
+                try:
+                    self._loaded = value_of(self._answer)
+                except ResultError as error:
+                    self._loaded = error
+                self._answer = None
 
     def take(self) -> Any:
         """The values, once.
@@ -322,9 +324,12 @@ class AsyncResult(Generic[T]):
     def _wait_loading(self, timeout: float | None) -> None:
         deadline = None if timeout is None else monotonic() + timeout
         while not self._ready:
-            while self._early and not self._ready:
-                with self._loading:
-                    self._early.pop().load()
+            while not self._ready:
+                try:
+                    early = self._early.pop()
+                except IndexError:
+                    break
+                early.load()
             if deadline is not None:
                 timeout = deadline - monotonic()
                 if timeout <= 0:
