@@ -20,7 +20,6 @@ A message of the exchange has at most 256 bytes, and nothing in it is a pickle.
 
 from __future__ import annotations
 
-from hmac import compare_digest, digest as hmac_digest
 from os import urandom
 from struct import Struct
 
@@ -108,6 +107,8 @@ class Challenge:
                 "the far end did not answer the challenge: it has no key, or speaks"
                 " another protocol"
             )
+        from hmac import compare_digest  # see `_digest`
+
         if not compare_digest(code, _digest(self._key, self._payload, name)):
             raise AuthenticationError("the far end has another key")
         self.reply = _WELCOME
@@ -159,8 +160,10 @@ def _split(message: bytes) -> tuple[str | None, bytes]:
 
 
 def _digest(key: bytes, payload: bytes, name: str) -> bytes:
+    import hmac  # it brings OpenSSL along, which takes as long as ten modules of ours
+
     try:
-        return hmac_digest(key, payload, name)
+        return hmac.digest(key, payload, name)
     except ValueError as error:
         raise AuthenticationError(
             f"this host does not allow the digest {name!r}"
