@@ -216,3 +216,22 @@ def test_an_interruption_meanwhile_loses_nothing(pool: Pool, go: Path) -> None:
         heard.clear()
     go.touch()
     assert [loud.number for loud in result.get(WAIT)] == [1, 2, 0]
+
+
+def test_an_interruption_at_the_end_loses_nothing(
+    pool: Pool, news: threading.Semaphore, go: Path
+) -> None:
+    result = pool.map_async(loud_or_late, items_of(1, 2, str(go), 3), 2)
+    with pytest.raises(TimeoutError):
+        result.get(0.5)
+    go.touch()
+    result.wait(WAIT)
+
+    def interrupt() -> None:
+        heard.clear()
+        raise KeyboardInterrupt
+
+    heard[:] = [interrupt]
+    with pytest.raises(KeyboardInterrupt):  # in what came last
+        result.get(WAIT)
+    assert [loud.number for loud in result.get(WAIT)] == [1, 2, 0, 3]

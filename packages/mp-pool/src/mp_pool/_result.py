@@ -98,17 +98,16 @@ class Early:
                     self._loaded = error
                 self._answer = None
 
-    def take(self) -> Any:
-        """The values, once.
+    def values(self) -> Any:
+        """The values.
 
         Raises:
             ResultError: they cannot be unpickled.
         """
         self.load()
-        loaded, self._loaded = self._loaded, None
-        if isinstance(loaded, ResultError):
-            raise loaded
-        return loaded
+        if isinstance(self._loaded, ResultError):
+            raise self._loaded
+        return self._loaded
 
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def value_of(answer: Answer) -> Any:
     if isinstance(answer, Alone):
         return [(value_of(answer.answer),)]  # see `noted_value`
     if isinstance(answer, Early):
-        return answer.take()
+        return answer.values()
     try:
         if isinstance(answer, bytes):
             return loads(answer)
