@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from _warnings import warn  # `warnings` itself is not needed before something warns
+import warnings
 
 from mp_pool._calls import default_size, positive
 from mp_pool._client import Client
@@ -206,7 +206,7 @@ class Pool(MapCalls):
         if backend is None or backend.finished:
             return
         if backend.open:
-            warn(f"unclosed running pool {self!r}", ResourceWarning, 2, self)
+            warnings.warn(f"unclosed running pool {self!r}", ResourceWarning, 2, self)
         # This can be any thread, at any time: nothing is waited for.
         backend.drop()
 
