@@ -27,7 +27,7 @@ PACKAGES = {
 #: memory is used, and the sanitizer keeps what was freed.)
 PACKETS = (
     *("channel", "concurrency", "connection", "handles", "interruption", "limits"),
-    *("lookout", "pipe", "wire"),
+    *("lookout", "noting", "pipe", "wire"),
 )
 FLAGS = (
     *("-shared", "-fPIC", "-O1", "-g", "-pthread", "-fvisibility=hidden"),
