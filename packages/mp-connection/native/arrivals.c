@@ -123,11 +123,7 @@ receive(const Wire *wire, int flags, struct msghdr *message, Control *control)
         if (size >= 0) {
             return size;
         }
-        if (errno != EINTR) {
-            PyErr_SetFromErrno(PyExc_OSError);
-            return -1;
-        }
-        if (PyErr_CheckSignals() < 0) {
+        if (!wire_again()) {
             return -1;
         }
     }

@@ -23,6 +23,16 @@ wire_fileno(const Wire *wire)
     return (int)fd;
 }
 
+int
+wire_again(void)
+{
+    if (errno != EINTR) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return 0;
+    }
+    return PyErr_CheckSignals() == 0;
+}
+
 void
 wire_dealloc(PyObject *self)
 {

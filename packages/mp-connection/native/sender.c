@@ -60,11 +60,7 @@ send_packet(const Wire *wire, struct iovec *vector, int count, int flags)
         if (sent >= 0) {
             return 0;
         }
-        if (errno != EINTR) {
-            PyErr_SetFromErrno(PyExc_OSError);
-            return -1;
-        }
-        if (PyErr_CheckSignals() < 0) {
+        if (!wire_again()) {
             return -1;
         }
     }

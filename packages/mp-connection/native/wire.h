@@ -41,6 +41,9 @@ extern PyType_Spec noted_spec; /* the state of the module is its type */
 
 /* The descriptor; -1 with an exception if it is closed. */
 int wire_fileno(const Wire *wire);
+/* After a call that failed: whether to make it again, as it was a signal that ended it;
+   otherwise an exception is set, by the call or by the handler. */
+int wire_again(void);
 void wire_dealloc(PyObject *self);
 
 #endif
