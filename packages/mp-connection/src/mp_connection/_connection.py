@@ -25,7 +25,7 @@ from mp_connection._channel import (
     slice_writes,
 )
 from mp_connection._cpickle import PickleBuffer, UnpicklingError, dumps, loads
-from mp_connection._endpoint import REFUSAL, Endpoint
+from mp_connection._endpoint import CLOSED, Endpoint, refuse
 from mp_connection._framing import BYTES, INLINE_LIMIT, PICKLE, Message
 from mp_connection._lookout import recent
 from mp_connection._pickling import (
@@ -159,15 +159,17 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             if not message.handles:
                 raise  # a signal handler's, as nothing in the object has caused it
         else:
-            if not buffers and len(data) <= INLINE_LIMIT:
+            while not buffers and len(data) <= INLINE_LIMIT:
                 try:
-                    self._send(data, NOSIGNAL)
-                    recent.sent = True
-                    return
+                    if self._send(data, NOSIGNAL) is not CLOSED:
+                        recent.sent = True
+                        return
                 except OSError as error:
                     # Nothing was sent: the channel tries again, and says why.
                     if _is_of_handler(error):
                         raise
+                    break
+                self._begin_sending()
             message = message_of(obj, data, buffers)
         self._send_message(message)
 
@@ -191,22 +193,32 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             part = buffer
         else:
             part = framing.section(framing.flat(buffer), offset, size)
-        if len(part) <= INLINE_LIMIT:
+        while len(part) <= INLINE_LIMIT:
             try:
-                self._send_bytes(part, NOSIGNAL)
-                recent.sent = True
-                return
+                if self._send_bytes(part, NOSIGNAL) is not CLOSED:
+                    recent.sent = True
+                    return
             except OSError as error:
                 if _is_of_handler(error):
                     raise
+                break
+            self._begin_sending()
         self._send_message(Message([part], pickled=False))
 
-    def _send_message(self, message: Message) -> None:
+    def _begin_sending(self) -> None:
+        """Fill the slots for sending, if this may be done.
+
+        Raises:
+            ChannelClosedError: it may not.
+        """
         self._check_writable()
-        if self._send is REFUSAL:
-            sock: Any = self._channel.sock
-            slice_writes(sock)
-            self._send, self._send_bytes = senders(sock)
+        sock: Any = self._channel.sock
+        slice_writes(sock)
+        self._send, self._send_bytes = senders(sock)
+
+    def _send_message(self, message: Message) -> None:
+        if self._send is refuse:
+            self._begin_sending()
         self._channel.send(message)
         recent.sent = True
 
@@ -247,6 +259,8 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
                 # No signal handler gets between the kernel and these names.
                 for arrival in self._arrivals:  # noqa: B007
                     break
+                else:
+                    arrival = None
             except OSError as error:
                 if _is_of_handler(error):
                     raise
@@ -254,6 +268,9 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             else:
                 # Operators and no calls: no signal handler can come before.
                 if arrival.__class__ is not bytes:
+                    if arrival is None:
+                        self._begin_receiving()
+                        return self.recv()
                     packet, control, flags, _ = arrival
                     plain = not control and flags == CLOEXEC
                     if plain and packet and packet[0] == PICKLE:
@@ -397,14 +414,18 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             raise too_short
         return size
 
+    def _begin_receiving(self) -> None:
+        """As `_begin_sending`, for receiving."""
+        self._check_readable()
+        sock: Any = self._channel.sock
+        slice_reads(sock)
+        self._arrivals = arrivals(sock, bare=True)
+
     def _receive(
         self, into: memoryview | None = None, deadline: float | None = None
     ) -> Received:
-        self._check_readable()
-        if self._arrivals is REFUSAL:
-            sock: Any = self._channel.sock
-            slice_reads(sock)
-            self._arrivals = arrivals(sock, bare=True)
+        if not self._arrivals:
+            self._begin_receiving()
         if deadline is None:
             return self._channel.recv(None, into)
         try:
@@ -421,6 +442,8 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             try:
                 for arrival in self._arrivals:  # noqa: B007
                     break
+                else:
+                    arrival = None
             except OSError as error:
                 if _is_of_handler(error):
                     raise
@@ -428,6 +451,9 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
             else:
                 if arrival.__class__ is bytes:
                     return arrival
+                if arrival is None:
+                    self._begin_receiving()
+                    return self._receive_bytes(into)
                 packet, control, flags, _ = arrival  # as above
                 if packet and not control and flags == CLOEXEC:
                     if packet[0] == BYTES:
@@ -464,7 +490,7 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
     def _stop_reading(self) -> None:
         if self._writable:
             self._readable = False
-            self._ready, self._arrivals = None, REFUSAL
+            self._ready, self._arrivals = None, ()
         else:
             self.close()
 

@@ -35,20 +35,20 @@ if hasattr(os, "register_at_fork"):
 closers: list[Callable[[Any], object]] = []
 
 
-class _Refusal:
-    """Stands for a method of a socket that may not be used yet, or not any more.
+#: What `refuse` returns.
+CLOSED: object = object()
 
-    The connection then takes the path through its channel.
+
+def refuse(*_: object) -> object:
+    """Stands for a function that sends, before the first use and after the last.
+
+    It raises nothing: making an exception and finding out whose it is would cost a
+    forked child, which copies each page that it touches, more than its first message.
+
+    Returns:
+        `CLOSED`, as nothing was sent.
     """
-
-    def __call__(self, *_: object) -> NoReturn:
-        raise OSError(EBADF, "refused")
-
-    def __iter__(self) -> Iterator[Any]:
-        raise OSError(EBADF, "refused")
-
-
-REFUSAL = _Refusal()
+    return CLOSED
 
 
 class Endpoint:
@@ -86,9 +86,9 @@ class Endpoint:
         # what stands in these slots.  They are filled at the first use, as an end is
         # often made for another process.
         self._ready: Callable[[], bool] | None = None
-        self._arrivals: Iterable[Any] = REFUSAL
-        self._send: Any = REFUSAL
-        self._send_bytes: Any = REFUSAL
+        self._arrivals: Iterable[Any] = ()
+        self._send: Any = refuse
+        self._send_bytes: Any = refuse
 
     @classmethod
     def _adopt(cls, sock: _socket.socket, readable: bool, writable: bool) -> Self:
@@ -112,7 +112,7 @@ class Endpoint:
         A second call does nothing.  The far end sees end-of-file once every process
         that holds this end has closed it.
         """
-        self._arrivals = self._send = self._send_bytes = REFUSAL
+        self._arrivals, self._send, self._send_bytes = (), refuse, refuse
         for close in closers:
             close(self._channel)
         sockets.pop(self._channel.sock, None)

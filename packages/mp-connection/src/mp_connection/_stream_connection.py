@@ -18,7 +18,7 @@ from mp_connection._connection import (
     SendT,
 )
 from mp_connection._cpickle import Pickler, dumps, loads
-from mp_connection._endpoint import REFUSAL
+from mp_connection._endpoint import refuse
 from mp_connection._lookout import recent
 from mp_connection._pickling import PROTOCOL, pickle_with_handles, unpickle
 from mp_connection._reducers import follow_reducers
@@ -93,7 +93,7 @@ class StreamConnection(Connection[SendT, RecvT]):
         self._kept = kept
         self._lookout = self._ready = None
         self._fileno = channel.sock.fileno
-        self._arrivals = self._send = self._send_bytes = REFUSAL
+        self._arrivals, self._send, self._send_bytes = (), refuse, refuse
 
     def __reduce__(self) -> tuple[object, ...]:
         channel = self._channel
