@@ -34,12 +34,12 @@ def family_of(address: object, family: str | None) -> str:
     """
     if family is None:
         family = _guess(address)
-    if family == "AF_PIPE" and family not in FAMILIES:
+    if family in FAMILIES:
+        return family
+    if family == "AF_PIPE":
         raise ValueError(f"family AF_PIPE does not exist on {sys.platform}")
-    if family not in FAMILIES:
-        known = ", ".join(FAMILIES)
-        raise ValueError(f"family {family!r} is not known here; there are {known}")
-    return family
+    known = ", ".join(FAMILIES)
+    raise ValueError(f"family {family!r} is not known here; there are {known}")
 
 
 def _guess(address: object) -> str:

@@ -163,7 +163,7 @@ def connect(family: str, address: object, deadline: float | None) -> _socket.soc
             _connect(sock, address, deadline)
             _hasten(sock)
             return sock
-        path = _path(address)
+        path = os.fspath(address)  # type: ignore[call-overload]
         if len(path) <= _SURELY_SHORT:
             _connect(sock, path, deadline)
         else:

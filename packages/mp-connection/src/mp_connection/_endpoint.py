@@ -13,7 +13,7 @@ from mp_connection.errors import ChannelClosedError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import Any, NoReturn, Self
 
@@ -113,17 +113,22 @@ class Endpoint:
         that holds this end has closed it.
         """
         self._arrivals, self._send, self._send_bytes = (), refuse, refuse
+        channel = self._channel
         for close in closers:
-            close(self._channel)
-        sockets.pop(self._channel.sock, None)
-        self._channel.close()
+            close(channel)
+        sockets.pop(channel.sock, None)
+        channel.close()
         self._pollers.clear()
 
     # At the end of the interpreter the global name may be gone before the class.
     def __del__(self, forget: Callable[..., object] = sockets.pop) -> None:
-        if hasattr(self, "_channel") and self._channel.sock.fileno() != -1:
-            forget(self._channel.sock, None)
-            self._channel.close()
+        try:
+            if self._fileno() == -1:
+                return
+        except AttributeError:
+            return  # it could not be made
+        forget(self._channel.sock, None)
+        self._channel.close()
 
     @property
     def closed(self) -> bool:

@@ -107,9 +107,9 @@ class Challenge:
                 "the far end did not answer the challenge: it has no key, or speaks"
                 " another protocol"
             )
-        from hmac import compare_digest  # see `_digest`
+        import hmac  # see `_digest`
 
-        if not compare_digest(code, _digest(self._key, self._payload, name)):
+        if not hmac.compare_digest(code, _digest(self._key, self._payload, name)):
             raise AuthenticationError("the far end has another key")
         self.reply = _WELCOME
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from mp_connection._allowing import AllowList
     from mp_connection._framing import Message
+    from mp_connection._stream import Stream
 
 follow_reducers(globals())
 
@@ -279,6 +280,15 @@ def from_channel(
     actual = stream_class(kind)
     connection = actual.__new__(actual)
     connection._open_stream(channel, readable, writable)
+    if allow is not None:
+        allow.restrict(connection)
+    return connection
+
+
+def over_socket(sock: Stream, allow: AllowList | None) -> Connection[Any, Any]:
+    """The connection over a socket of this package's own."""
+    connection: StreamConnection[Any, Any] = StreamConnection.__new__(StreamConnection)
+    connection._open_stream(StreamChannel(sock, True), True, True)
     if allow is not None:
         allow.restrict(connection)
     return connection

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from mp_connection._outgoing_posix import Outgoing
 
 _RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
+#: Whether the kernel ends blocking calls after a while, if it is told to.
+_SLICES = sys.platform == "linux"
 
 _ends: weakref.WeakSet[StreamEnd] = weakref.WeakSet()
 _preparing = _thread.allocate_lock()
@@ -65,16 +67,9 @@ class StreamEnd:
 
     def __init__(self, sock: Stream, own: bool = False) -> None:
         self.sock = sock
-        self.own = own and sys.platform == "linux"
+        self.own = own and _SLICES
         self.bulky = False
         self.kept: list[Received | None] = []
-        self._carries = (
-            isinstance(sock, _socket.socket) and sock.family == _socket.AF_UNIX
-        )
-        self._control: list[tuple[int, int, bytes]] = []  # of the message under way
-        self._lost = False
-        #: A message that has left in part.
-        self._rest: Outgoing | None = None
         self._prepared = False
 
     def _prepare(self) -> None:
@@ -83,6 +78,11 @@ class StreamEnd:
             if not self._prepared:
                 if self.own:
                     self._slice()
+                self._carries = self.carries_handles
+                self._control: list[tuple[int, int, bytes]] = []  # of what comes now
+                self._lost = False
+                #: A message that has left in part.
+                self._rest: Outgoing | None = None
                 self._reader = FrameReader()
                 self._renew_locks()
                 _ends.add(self)
@@ -95,7 +95,8 @@ class StreamEnd:
     @property
     def carries_handles(self) -> bool:
         """Whether descriptors can travel over this stream."""
-        return self._carries
+        sock = self.sock
+        return isinstance(sock, _socket.socket) and sock.family == _socket.AF_UNIX
 
     @property
     def receiving(self) -> bool:
@@ -143,12 +144,14 @@ class StreamEnd:
         `ChannelClosedError`; but not one that waits for room in a full pipe.
         """
         self.sock.close()
-        self._drop()
+        if self._prepared:
+            self._drop()
 
     def detach(self) -> int:
         """Give the descriptor to the caller; the channel is closed."""
         fd = self.sock.detach()
-        self._drop()
+        if self._prepared:
+            self._drop()
         return fd
 
     def _drop(self) -> None:

@@ -110,7 +110,7 @@ class StreamSender(StreamEnd):
         Raises:
             HandleError: they cannot travel over this stream.
         """
-        if not self._carries:
+        if not self.carries_handles:
             raise HandleError(
                 "an object that owns a descriptor cannot be sent over this connection:"
                 " descriptors travel between processes of one machine, over pipes of"
