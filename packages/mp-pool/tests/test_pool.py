@@ -18,6 +18,8 @@ from mp_connection import Pipe
 from mp_connection.channel import Lookout
 from mp_connection.handles import unregister_reducer
 from mp_pool import AsyncResult, Pool, PoolTerminatedError, ThreadPool, TimeoutError
+from mp_pool._client import Client
+from mp_pool._jobs import Chunk
 from mp_process import get_context
 from mp_testing import StartMethod, noted_calls
 
@@ -272,6 +274,28 @@ def test_map_takes_any_iterable(make_pool: MakePool) -> None:
     pool = make_pool()
     assert pool.map(targets.square, generate()) == [i * i for i in range(10)]
     assert pool.map(targets.identity, "abc") == ["a", "b", "c"]
+
+
+def test_parts_of_a_range_are_sent_as_ranges(
+    shared_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes two numbers is not sent as a list of thousands."""
+    sizes: list[int] = []
+    made = Client._chunk
+
+    def measured(*args: Any, **kwds: Any) -> Chunk:
+        chunk = made(*args, **kwds)
+        sizes.append(chunk.size)
+        return chunk
+
+    monkeypatch.setattr(Client, "_chunk", measured)
+    numbers = range(7_000, -3_000, -5)
+    squares = [n * n for n in numbers]
+    assert shared_pool.map(targets.square, numbers, 300) == squares
+    assert len(sizes) == 7
+    assert max(sizes) < 300
+    assert shared_pool.map(targets.square, list(numbers), 300) == squares
+    assert min(sizes[7:]) > 300
 
 
 def test_starmap_unpacks_the_elements(make_pool: MakePool) -> None:

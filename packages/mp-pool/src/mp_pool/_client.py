@@ -255,14 +255,14 @@ class Client:
         if len(items) > size:
             job.sent = stored(func)
 
-        def make(first: int, part: list[Any]) -> Chunk:
+        def make(first: int, part: Sequence[Any]) -> Chunk:
             return self._chunk(job, style, first, part, copy=not wait)
 
         if size == 1 and self._light.takes(func, job.sent, terms):
             job.chunks = self._light.packs(job, style, 0, list(items), make)
         else:
             for first in range(0, len(items), size):
-                job.chunks.append(make(first, list(items[first : first + size])))
+                job.chunks.append(make(first, items[first : first + size]))
         self._submit(job)
 
     def cancel(self, result: AsyncResult[Any], running: bool) -> None:
@@ -301,7 +301,7 @@ class Client:
         stream.sent = stored(func)
         pickle_chunk(0, MAP, stream.sent, (), {}, lambda: [("func", func)], copy=False)
 
-        def make(first: int, part: list[Any]) -> Chunk:
+        def make(first: int, part: Sequence[Any]) -> Chunk:
             style = MAP if len(part) == 1 else MAP | NOTED
             return self._chunk(stream, style, first, part, copy=True)
 
@@ -342,7 +342,7 @@ class Client:
         return True
 
     def _chunk(
-        self, job: Job, style: int, first: int, part: list[Any], copy: bool
+        self, job: Job, style: int, first: int, part: Sequence[Any], copy: bool
     ) -> Chunk:
         """A chunk of several tasks.
 

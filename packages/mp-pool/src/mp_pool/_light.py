@@ -10,7 +10,7 @@ from mp_pool._wire import LIGHT, PROTOCOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from mp_pool._jobs import Chunk, Job
@@ -82,7 +82,7 @@ class Light:
         style: int,
         first: int,
         items: list[Any],
-        make_chunk: Callable[[int, list[Any]], Chunk],
+        make_chunk: Callable[[int, Sequence[Any]], Chunk],
     ) -> list[Chunk]:
         """Packs of tasks, and chunks of those that cannot be in one.
 

@@ -9,8 +9,8 @@ from mp_pool._wire import MAP, STARMAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import TypeAlias, TypeVar, TypeVarTuple
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, TypeAlias, TypeVar, TypeVarTuple
 
     from mp_pool._callbacks import Callback, ErrorCallback
     from mp_pool._imap import IMapIterator
@@ -43,7 +43,7 @@ class MapCalls(Calls):
 
         Args:
             func: the function; it has to be picklable, as have the elements.
-            iterable: the elements; all are taken at once.
+            iterable: the elements; all are taken at once.  A range is the quickest.
             chunksize: elements that are sent together; None for so many that each
                 worker gets about four chunks.
             timeout: seconds that each task may take, as of `apply`.
@@ -207,10 +207,11 @@ class MapCalls(Calls):
 
     def _split(
         self, iterable: Iterable[T], chunksize: int | None
-    ) -> tuple[list[T], int]:
+    ) -> tuple[Sequence[T], int]:
         """The elements, and how many of them make a chunk."""
         self._backend.check_running()
-        items = list(iterable)
+        # Parts of a range are ranges, which take no time to pickle.
+        items: Any = iterable if isinstance(iterable, range) else list(iterable)
         if chunksize is None:
             chunksize = -(-len(items) // (_CHUNKS_PER_WORKER * self._backend.size)) or 1
         return items, positive(chunksize, "chunksize")

@@ -290,7 +290,7 @@ class _Threads:
         _check(terms)
         job = Collected(func, result, False, callback, error_callback, terms)
         for first in range(0, len(items), size):
-            part = list(items[first : first + size])
+            part = items[first : first + size]
             job.chunks.append(Chunk(job, 0, first, b"", part, style))
         self._submit(job)
 
