@@ -50,7 +50,8 @@ fill(PyObject *module)
     if (*iterators == NULL) {
         return -1;
     }
-    PyType_Spec *specs[] = {&arrivals_spec, &sender_spec, &noter_spec};
+    PyType_Spec *specs[] = {&arrivals_spec, &sender_spec, &noter_spec,
+        &blank_spec};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
         if (type == NULL) {
@@ -92,6 +93,7 @@ static struct PyModuleDef definition = {
     .m_name = "mp_connection._native",
     .m_doc = "Packets in one call.",
     .m_size = sizeof(PyObject *),
+    .m_methods = blank_functions,
     .m_slots = slots,
     .m_traverse = traverse,
     .m_clear = clear,

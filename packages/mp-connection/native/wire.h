@@ -37,7 +37,10 @@ typedef struct {
 extern PyType_Spec arrivals_spec;
 extern PyType_Spec sender_spec;
 extern PyType_Spec noter_spec;
+extern PyType_Spec blank_spec;
 extern PyType_Spec noted_spec; /* the state of the module is its type */
+
+extern PyMethodDef blank_functions[];
 
 /* The descriptor; -1 with an exception if it is closed. */
 int wire_fileno(const Wire *wire);

@@ -7,19 +7,25 @@ import sys
 
 import pytest
 
+from mp_connection import _backend, _parts
+
+NATIVE = _backend.native
+#: Where it is looked up.
+USERS: list[object] = [_parts]
 if sys.platform == "linux":
     from mp_connection import _wire_linux
 
-    NATIVE = _wire_linux.native
+    USERS.append(_wire_linux)
 
-    @pytest.fixture(params=["native", "portable"])
-    def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-        """What carries packets: the extension, or Python; also in new processes."""
-        chosen: str = request.param
-        if chosen == "native" and NATIVE is None:
-            assert os.environ.get("MP_CONNECTION_BACKEND") == "portable"
-            pytest.skip("MP_CONNECTION_BACKEND=portable")
-        native = NATIVE if chosen == "native" else None
-        monkeypatch.setattr(_wire_linux, "native", native)
-        monkeypatch.setenv("MP_CONNECTION_BACKEND", chosen)
-        return chosen
+
+@pytest.fixture(params=["native", "portable"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The extension, or Python in its place; also in new processes."""
+    chosen: str = request.param
+    if chosen == "native" and NATIVE is None:
+        assert os.environ.get("MP_CONNECTION_BACKEND") == "portable"
+        pytest.skip("MP_CONNECTION_BACKEND=portable")
+    for module in USERS:
+        monkeypatch.setattr(module, "native", NATIVE if chosen == "native" else None)
+    monkeypatch.setenv("MP_CONNECTION_BACKEND", chosen)
+    return chosen

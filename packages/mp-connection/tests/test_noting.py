@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mp_connection import _wire_linux, noting
+from mp_connection import _backend, noting
 from mp_connection.noting import noter
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def noter_of(word: memoryview) -> Noter:
 def test_it_is_the_extension_that_does_it(
     words: memoryview, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert noting.native is _wire_linux.native
+    assert noting.native is _backend.native
     monkeypatch.setattr(noting, "native", None)
     assert noter(words[2:3]) is None
 

@@ -23,7 +23,7 @@ from types import FrameType
 import pytest
 from mp_connection_forks import open_descriptors
 
-from mp_connection import _wire_linux
+from mp_connection import _backend
 from mp_connection._framing import MAX_HANDLES
 from mp_connection._packets_linux import (
     CLOEXEC,
@@ -486,5 +486,5 @@ class TestChoice:
 
 def test_both_know_the_longest_packet(backend: str) -> None:
     if backend == "native":
-        assert _wire_linux.native is not None
-        assert _wire_linux.native.PACKET_SIZE == PACKET_SIZE
+        assert _backend.native is not None
+        assert _backend.native.PACKET_SIZE == PACKET_SIZE

@@ -15,10 +15,10 @@ No packet is empty, since an empty packet looks like end-of-file to its reader.
 
 from __future__ import annotations
 
-from io import BytesIO
 from struct import Struct
 
 from mp_connection._cpickle import PickleBuffer
+from mp_connection._parts import GivenPart, part_of
 from mp_connection.errors import FramingError
 
 TYPE_CHECKING = False
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from typing_extensions import Buffer
+
+    from mp_connection._parts import Part
 
 PICKLE = 0x80
 BYTES = 0x00
@@ -250,62 +252,6 @@ def fragment_packets(
             yield [part[start : start + fragment]], []
 
 
-class _BytesPart:
-    """Becomes a bytes object, without a copy."""
-
-    __slots__ = ("_file",)
-
-    def __init__(self) -> None:
-        self._file = BytesIO()
-
-    def view(self, size: int) -> memoryview:
-        if self._file.getbuffer().nbytes < size:
-            self._file.seek(size - 1)
-            self._file.write(b"\0")
-        return self._file.getbuffer()
-
-    def result(self) -> Buffer:
-        return self._file.getvalue()
-
-
-class _ArrayPart:
-    """Becomes a bytearray, which objects may write to."""
-
-    __slots__ = ("_array",)
-
-    def __init__(self) -> None:
-        self._array = bytearray()
-
-    def view(self, size: int) -> memoryview:
-        if not self._array:
-            self._array = bytearray(size)
-        elif len(self._array) < size:
-            self._array += bytes(size - len(self._array))
-        return memoryview(self._array)
-
-    def result(self) -> Buffer:
-        return self._array
-
-
-class _GivenPart:
-    """Memory of the receiver's."""
-
-    __slots__ = ("_given",)
-
-    def __init__(self, given: memoryview) -> None:
-        self._given = given
-
-    def view(self, size: int) -> memoryview:
-        return self._given[:size]
-
-    def result(self) -> Buffer:
-        return self._given
-
-    def release(self) -> None:
-        """Let the owner resize it, whoever still refers to this object."""
-        self._given.release()
-
-
 class Assembler:
     """Collects the fragments of one message, whose bytes land where they will stay.
 
@@ -331,13 +277,15 @@ class Assembler:
     ) -> None:
         self._lengths = lengths
         self._as_bytes = frozenset(as_bytes)
-        self._parts: list[_BytesPart | _ArrayPart | _GivenPart] = [_BytesPart()]
+        self._parts: list[Part]
         self._room = 0
         self.filled = 0
         self.placed = False
         if into is not None and len(lengths) == 1 and lengths[0] <= len(into):
-            self._parts = [_GivenPart(into[: lengths[0]])]
+            self._parts = [GivenPart(into[: lengths[0]])]
             self.placed = True
+        else:
+            self._parts = [part_of(lengths[0])]
 
     def complete(self) -> bool:
         """Whether every part has arrived.
@@ -353,8 +301,8 @@ class Assembler:
                 raise FramingError(f"a fragment exceeds its part of {length} bytes")
             if len(self._parts) == len(self._lengths):
                 return True
-            solid = len(self._parts) in self._as_bytes
-            part = _BytesPart() if solid else _ArrayPart()
+            index = len(self._parts)
+            part = part_of(self._lengths[index], index in self._as_bytes)
             # Operators and no calls from here: no signal handler comes between.
             self._parts += (part,)
             self.filled = self._room = 0
@@ -373,10 +321,10 @@ class Assembler:
     def leave(self) -> None:
         """Take the bytes that have arrived out of the receiver's memory."""
         part = self._parts[0]
-        if isinstance(part, _GivenPart):
-            own = _BytesPart()
+        if isinstance(part, GivenPart):
+            own = part_of(self._lengths[0])
             with part.view(self.filled) as given, own.view(self.filled) as view:
-                view[:] = given
+                view[: self.filled] = given
             part.release()
             self._parts, self._room, self.placed = [own], self.filled, False
 

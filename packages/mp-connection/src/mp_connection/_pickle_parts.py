@@ -10,7 +10,8 @@ Whatever looks different is left in the pickle, which is right as well.
 
 from __future__ import annotations
 
-from mp_connection._framing import GROWTH, WINDOW, _ArrayPart, _BytesPart
+from mp_connection._framing import GROWTH, WINDOW
+from mp_connection._parts import part_of
 from mp_connection._pickle_walk import (
     BYTEARRAY8,
     BYTES,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from typing_extensions import Buffer
+
+    from mp_connection._parts import Part
 
     #: Where in a pickle its parts were cut out: the position, and what stood there.
     Cuts = Sequence[tuple[int, bytes]]
@@ -57,9 +60,9 @@ class PickleAssembler:
         self._pickle = bytearray()
         self._end = size  # of the pickle without its parts
         self._walk = Walk()
-        self._part: _ArrayPart | _BytesPart | None = None  # that is under way
+        self._part: Part | None = None  # that is under way
         self._size = self._room = self._held = 0
-        self._parts: list[_ArrayPart | _BytesPart] = []
+        self._parts: list[Part] = []
         self._cuts: list[tuple[int, bytes]] = []
         self.filled = 0
 
@@ -113,7 +116,7 @@ class PickleAssembler:
         return False
 
     def _begin(self, start: int, head: bytes, size: int) -> None:
-        part = _ArrayPart() if head[0] == BYTEARRAY8 else _BytesPart()
+        part = part_of(size, head[0] != BYTEARRAY8)
         room = min(size, GROWTH)
         early = self._pickle[start + len(head) : self.filled]
         with part.view(room) as view:

@@ -1,9 +1,4 @@
-"""Packets in one call of C: of the extension, or of sockets where it is missing.
-
-``MP_CONNECTION_BACKEND`` says ``native`` or ``portable`` to have that and no other.
-Both do the same, and processes that talk to each other need not have the same; the
-extension takes less time for the messages that most programs send.
-"""
+"""Packets in one call of C: of the extension, or of sockets where it is missing."""
 
 from __future__ import annotations
 
@@ -11,17 +6,16 @@ import sys
 
 assert sys.platform == "linux"
 
-import os
 from functools import partial
 from itertools import repeat
 
+from mp_connection._backend import native
 from mp_connection._packets_linux import CLOEXEC, CONTROL_SIZE, PACKET_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterator
-    from types import ModuleType
 
     from mp_connection._native import Arrival, Packet
 
@@ -34,29 +28,6 @@ _JOIN_LIMIT = 4096
 # The arguments of `recvmsg`, any number of times.
 _SIZES = repeat(PACKET_SIZE)
 _CONTROL_SIZES = repeat(CONTROL_SIZE)
-
-
-def _choose() -> ModuleType | None:
-    wanted = os.environ.get("MP_CONNECTION_BACKEND", "")
-    if wanted not in ("", "native", "portable"):
-        text = f"MP_CONNECTION_BACKEND is native or portable, not {wanted!r}"
-        raise ImportError(text)
-    if wanted == "portable":
-        return None
-    try:
-        from mp_connection import _native
-    except ImportError as error:
-        if wanted == "native":
-            raise ImportError(
-                f"MP_CONNECTION_BACKEND=native, and the extension is missing: {error}",
-                name="mp_connection._native",
-            ) from error
-        return None
-    return _native
-
-
-#: The extension; None where it is missing or not wanted.
-native = _choose()
 
 
 def arrivals(

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+from mp_connection._backend import native as native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from mp_connection._native import Noter as Noter
-
-native: ModuleType | None
-if sys.platform == "linux":
-    from mp_connection._wire_linux import native
-else:
-    native = None
 
 __all__ = ("noter",)
 
