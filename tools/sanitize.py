@@ -27,7 +27,7 @@ PACKAGES = {
 #: memory is used, and the sanitizer keeps what was freed.)
 PACKETS = (
     *("channel", "concurrency", "connection", "handles", "interruption", "limits"),
-    *("lookout", "noting", "pipe", "wire"),
+    *("lookout", "noting", "parts", "pipe", "wire"),
 )
 FLAGS = (
     *("-shared", "-fPIC", "-O1", "-g", "-pthread", "-fvisibility=hidden"),
@@ -64,8 +64,10 @@ def main(options: list[str]) -> int:
             "PYTHONPATH": directory,
             # The interpreter is not sanitized, so the libraries have to come first.
             "LD_PRELOAD": f"{library('libasan.so')} {library('libubsan.so')}",
-            # Interpreters leave memory to the system when they end.
-            "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1",
+            # Interpreters leave memory to the system when they end, and answer to
+            # sizes that there cannot be with an exception.
+            "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1"
+            ":allocator_may_return_null=1",
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "MP_CONNECTION_BACKEND": "native",
             "MP_SYNC_BACKEND": "native",

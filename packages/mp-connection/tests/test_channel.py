@@ -45,6 +45,7 @@ from mp_connection._packets_linux import (
     private_pair,
     send_packet,
 )
+from mp_connection._parts import AT_ONCE
 from mp_connection._receiver_linux import Receiver
 from mp_connection._sender_linux import Sender
 from mp_connection.channel import (
@@ -836,7 +837,7 @@ def test_any_packets_are_messages_or_framing_errors(
 def test_a_lying_length_allocates_nothing(pair: Channels) -> None:
     a, b = pair
     tracemalloc.start()
-    for length in (1 << 30, 2**62, 2**64 - 1):
+    for length in (AT_ONCE + 1, 2**62, 2**64 - 1):
         mine, _ = begin_privately(a, Message([b""]))
         b.try_recv()
         mine.close()

@@ -17,6 +17,7 @@ import pytest
 from mp_connection_forks import forked
 
 from mp_connection import Connection, Pipe
+from mp_connection._parts import AT_ONCE, part_of
 from mp_connection.channel import (
     PacketChannel,
     packet_pair,
@@ -25,6 +26,10 @@ from mp_connection.channel import (
     unpickle,
 )
 from mp_connection.handles import Handle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mp_connection._parts import Part
 
 Ends = tuple["Connection[Any, Any]", "Connection[Any, Any]"]
 SIZE = 64 << 20
@@ -92,6 +97,21 @@ def make(kind: str) -> Any:
     if kind == "bytearray":
         return [bytearray(SIZE), "and more"]
     return pickle.PickleBuffer(bytearray(SIZE))
+
+
+@pytest.mark.parametrize("solid", [True, False], ids=["bytes", "bytearray"])
+def test_a_lying_length_takes_up_no_memory(solid: bool) -> None:
+    """What has not arrived is not there, whatever was announced."""
+
+    def receive_some() -> Part:
+        part = part_of(AT_ONCE, solid)
+        with part.view(1 << 20) as view:
+            view[: 1 << 20] = b"x" * (1 << 20)
+        return part
+
+    most, part = peak(receive_some)
+    assert most < MARGIN
+    del part
 
 
 @pytest.mark.parametrize("kind", ["bytes", "bytearray", "buffer"])

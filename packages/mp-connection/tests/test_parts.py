@@ -7,13 +7,20 @@ from threading import Thread
 
 import pytest
 
-from mp_connection import Pipe
+from mp_connection import Pipe, _parts
 from mp_connection._backend import native
-from mp_connection._parts import AT_ONCE, ArrayPart, BytesPart, part_of
+from mp_connection._parts import part_of
 
+#: In place of `_parts.AT_ONCE`.
+AT_ONCE = 1 << 20
 TEXT = bytes(range(256)) * 8
 
 needs_native = pytest.mark.skipif(native is None, reason="MP_CONNECTION_BACKEND")
+
+
+@pytest.fixture(autouse=True)
+def _less_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_parts, "AT_ONCE", AT_ONCE)
 
 
 @pytest.mark.parametrize("solid", [True, False], ids=["bytes", "bytearray"])
@@ -46,13 +53,22 @@ def test_memory_that_is_not_cleared_comes_at_once(backend: str) -> None:
 
 @pytest.mark.parametrize("solid", [True, False], ids=["bytes", "bytearray"])
 def test_a_long_part_grows_as_its_bytes_arrive(backend: str, solid: bool) -> None:
-    part = part_of(AT_ONCE + 1, solid)
-    assert isinstance(part, BytesPart if solid else ArrayPart)
-    with part.view(3) as view:
-        assert len(view) == 3
+    size = 10 * AT_ONCE + 5
+    part = part_of(size, solid)
+    lengths = []
+    for begin in range(0, size, AT_ONCE // 2):
+        end = min(begin + AT_ONCE // 2, size)
+        with part.view(end) as view:
+            lengths.append(len(view))
+            view[begin:end] = bytes([begin % 255]) * (end - begin)
+    result = memoryview(part.result())
+    assert len(result) == size
+    for begin in range(0, size, AT_ONCE // 2):
+        assert result[begin] == result[begin : begin + AT_ONCE // 2][-1] == begin % 255
+    assert lengths[0] < AT_ONCE
 
 
-@pytest.mark.parametrize("size", [AT_ONCE - 1, AT_ONCE, AT_ONCE + 1])
+@pytest.mark.parametrize("size", [AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 5 * AT_ONCE + 7])
 def test_messages_of_the_length_at_which_memory_grows(backend: str, size: int) -> None:
     near, far = Pipe()
     sent = TEXT * (size // len(TEXT)) + TEXT[: size % len(TEXT)]

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
             """What has become of it."""
 
 
-#: Up to this length a part gets all its memory at once, if it need not be cleared: what
-#: nothing is written to takes up addresses only.  Longer ones grow, as their length may
-#: be a lie, and the C library would give their memory back after each message
+#: Up to this length a part gets all its memory at once, if that need not be cleared:
+#: what nothing is written to takes up addresses only.  A longer one grows, as its
+#: length may be a lie; and the C library would give its memory back after each message
 #: (mallopt(3), DEFAULT_MMAP_THRESHOLD_MAX), so that clearing it is the least of it.
 AT_ONCE = 1 << 25
 
