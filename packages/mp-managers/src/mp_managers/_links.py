@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import weakref
-from contextlib import suppress
 
 from mp_managers._ends import is_at_end
 from mp_managers._protocol import DROP, RETURN, TOO_LONG
@@ -109,20 +108,22 @@ class Link:
         try:
             self._send((None, "echo", (marker,), {}))
             while True:
-                with suppress(Exception):
+                try:
                     if self._recv(_RESYNC) == (RETURN, marker):
                         self.doubtful = False
                         return True
-                    continue
-                if not self.connection.poll(_RESYNC):
-                    return False
+                except Exception:
+                    if not self.connection.poll(_RESYNC):
+                        return False
         except (OSError, EOFError):
             return False
 
     def drop(self, idents: Iterable[str]) -> None:
         """Give leases back."""
-        with suppress(OSError):
+        try:
             self._send((None, DROP, tuple(idents), {}))
+        except OSError:
+            pass  # the server has seen the end of the connection
 
     def __del__(self) -> None:
         session = self._session()

@@ -12,7 +12,6 @@ import os
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 
 from mp_connection import AuthenticationError, Client, Connection
 from mp_managers._codec import codec_of
@@ -279,9 +278,11 @@ class Session:
         spare.append(connection)
         # Without waiting for a lock: this runs in destructors.
         if self._retiring.acquire(False):
-            with suppress(IndexError):
+            try:
                 while len(self._connections) > 1:
                     self.discard(spare.popleft())
+            except IndexError:
+                pass
             self._retiring.release()
 
     def close(self) -> None:
@@ -324,8 +325,10 @@ class Session:
                 self._flush_spare()
 
     def _decref(self, ident: str) -> None:
-        with suppress(OSError, EOFError, RemoteError):
+        try:
             self.ask_standard("decref", (ident,), {})
+        except (OSError, EOFError, RemoteError):
+            pass  # it is gone, and its objects with it
 
     def flush(self, link: Link) -> None:
         """Give back what could not be given back when it was dropped."""
@@ -342,23 +345,28 @@ class Session:
         latest = self._forks.settle()
         dropped = self.dropped
         given, kept = [], []
-        with suppress(IndexError):
+        try:
             while True:
                 lease = dropped.popleft()
                 if lease[1] < latest:
                     kept.append(lease)
                 elif lease[0]:
                     given.append(lease[0])
-        dropped.extend(kept)
+        except IndexError:
+            dropped.extend(kept)
         return given
 
     def _flush_spare(self) -> None:
-        with suppress(IndexError):
+        try:
             connection = self._spare.pop()
-            with suppress(OSError):
-                for ident in self._to_give_back():
-                    connection.send((None, DROP, (ident,), {}))
-            self.retire(connection)
+        except IndexError:
+            return
+        try:
+            for ident in self._to_give_back():
+                connection.send((None, DROP, (ident,), {}))
+        except OSError:
+            pass  # the server is gone, and what it held
+        self.retire(connection)
 
     # ---------------------------------------------------------------- errors
 
