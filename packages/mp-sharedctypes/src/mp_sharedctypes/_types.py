@@ -8,6 +8,7 @@ left as it is: objects of it elsewhere in the program are none of our business.
 from __future__ import annotations
 
 import ctypes
+from types import FunctionType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,17 +123,22 @@ def shared(ctype: CType) -> CType:
     mixin: type = SharedSimple
     if issubclass(ctype, (ctypes.Array, ctypes.Structure, ctypes.Union)):
         mixin = Shared
-    namespace = {
+    namespace: dict[str, object] = {
         "__slots__": ("_block",),
         "__module__": "mp_sharedctypes",
         "__qualname__": ctype.__qualname__,
         "__doc__": ctype.__doc__,
         "_plain": ctype,
     }
+    for base in mixin.__mro__[-2::-1]:
+        items = vars(base).items()
+        namespace.update((k, v) for k, v in items if isinstance(v, FunctionType))
     if hasattr(ctype, "_flags_"):  # a function: it is not inherited
         namespace["_flags_"] = ctype._flags_
     metaclass: Any = type(ctype)
-    made: CType = metaclass(ctype.__name__, (mixin, ctype), namespace)
+    # In this order, because each access to a value looks for the class of ctypes that
+    # has it among the bases, one by one; so the methods have to be its own.
+    made: CType = metaclass(ctype.__name__, (ctype, mixin), namespace)
     if ctype in FORMATS:
         _simple[ctype] = made
     return made
