@@ -18,7 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from mp_connection_forks import forked, in_child, open_descriptors
@@ -392,6 +392,34 @@ class Special(Connection[int, str]):
     """With attributes."""
 
     note: str
+
+
+class Noting(Connection[Any, Any]):
+    """Notes what its methods return, as programs do that log their messages."""
+
+    noted: ClassVar[list[object]] = []
+
+    def recv(self, timeout: float | None = None) -> Any:
+        value = super().recv(timeout)
+        self.noted.append(value)
+        return value
+
+    def send(self, obj: object) -> None:
+        super().send(obj)
+        self.noted.append(obj)
+
+
+def test_methods_of_a_subclass_run_once_for_the_first_message() -> None:
+    """The first one finds the connection unprepared, which is nobody's business."""
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    near, far = Noting(one.detach()), Noting(other.detach())
+    Noting.noted.clear()
+    with near, far:
+        near.send("first")
+        assert far.recv() == "first"
+        far.send("answer")
+        assert near.recv() == "answer"
+    assert Noting.noted == ["first", "first", "answer", "answer"]
 
 
 def test_the_class_can_be_subscripted_and_subclassed() -> None:

@@ -270,7 +270,7 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
                 if arrival.__class__ is not bytes:
                     if arrival is None:
                         self._begin_receiving()
-                        return self.recv()
+                        return Connection.recv(self)  # not of a subclass
                     packet, control, flags, _ = arrival
                     plain = not control and flags == CLOEXEC
                     if plain and packet and packet[0] == PICKLE:
@@ -453,7 +453,7 @@ class Connection(Endpoint, Generic[SendT, RecvT]):
                     return arrival
                 if arrival is None:
                     self._begin_receiving()
-                    return self._receive_bytes(into)
+                    return Connection._receive_bytes(self, into)
                 packet, control, flags, _ = arrival  # as above
                 if packet and not control and flags == CLOEXEC:
                     if packet[0] == BYTES:
