@@ -60,7 +60,8 @@ def _apply(pool: PoolLike, n: int) -> None:
 
 _add("apply", _apply)
 _add("apply_async", lambda pool, n: pool.apply_many(same, range(n)))
-_add("map", lambda pool, n: pool.map(same, range(n), None))
+_add("map", lambda pool, n: pool.map(same, list(range(n)), None))
+_add("map_range", lambda pool, n: pool.map(same, range(n), None))
 _add("map_by_one", lambda pool, n: pool.map(same, range(n), 1))
 _add("starmap", lambda pool, n: pool.starmap(add, [(1, 2)] * n))
 _add("imap", lambda pool, n: exhaust(pool.imap(same, range(n))))

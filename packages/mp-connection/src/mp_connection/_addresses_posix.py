@@ -150,7 +150,7 @@ class Door:
             pass  # somebody has removed it, or put something there
 
 
-def connect(family: str, address: object, deadline: float | None) -> _socket.socket:
+def connect(family: str, address: Any, deadline: float | None) -> _socket.socket:
     """A socket that is connected to a listener.
 
     Raises:
@@ -163,7 +163,7 @@ def connect(family: str, address: object, deadline: float | None) -> _socket.soc
             _connect(sock, address, deadline)
             _hasten(sock)
             return sock
-        path = os.fspath(address)  # type: ignore[call-overload]
+        path = os.fspath(address)
         if len(path) <= _SURELY_SHORT:
             _connect(sock, path, deadline)
         else:

@@ -34,4 +34,4 @@ def _choose() -> ModuleType | None:
 
 
 #: The extension; None where it is missing or not wanted.
-native = _choose()
+native: ModuleType | None = _choose()
