@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from types import ModuleType
 
 import pytest
 
 from mp_connection import _backend, _parts
+from mp_testing import BACKENDS, use_backend
 
 NATIVE = _backend.native
 #: Where it is looked up.
-USERS: list[object] = [_parts]
+USERS: list[ModuleType] = [_parts]
 if sys.platform == "linux":
     from mp_connection import _wire_linux
 
     USERS.append(_wire_linux)
 
 
-@pytest.fixture(params=["native", "portable"])
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The extension, or Python in its place; also in new processes."""
     chosen: str = request.param
-    if chosen == "native" and NATIVE is None:
-        assert os.environ.get("MP_CONNECTION_BACKEND") == "portable"
-        pytest.skip("MP_CONNECTION_BACKEND=portable")
-    for module in USERS:
-        monkeypatch.setattr(module, "native", NATIVE if chosen == "native" else None)
-    monkeypatch.setenv("MP_CONNECTION_BACKEND", chosen)
+    use_backend(chosen, NATIVE, USERS, monkeypatch)
     return chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
@@ -11,7 +10,7 @@ import pytest
 from mp_connection import noting
 from mp_pool import Pool
 from mp_process import get_context
-from mp_testing import StartMethod
+from mp_testing import BACKENDS, StartMethod, use_backend
 
 MakePool = Callable[..., Pool]
 
@@ -19,15 +18,11 @@ MakePool = Callable[..., Pool]
 NATIVE = noting.native
 
 
-@pytest.fixture(params=["native", "portable"])
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What notes tasks: the extension, or Python; in workers as well."""
     chosen: str = request.param
-    if chosen == "native" and NATIVE is None:
-        assert os.environ.get("MP_CONNECTION_BACKEND") == "portable"
-        pytest.skip("MP_CONNECTION_BACKEND=portable")
-    monkeypatch.setattr(noting, "native", NATIVE if chosen == "native" else None)
-    monkeypatch.setenv("MP_CONNECTION_BACKEND", chosen)
+    use_backend(chosen, NATIVE, [noting], monkeypatch)
     return chosen
 
 

@@ -86,11 +86,11 @@ class Door:
             self.close()
             raise
 
-    def _bind_path(self, address: object) -> Any:
+    def _bind_path(self, address: Any) -> Any:
         if address is None:
             self._directory = _private_directory()
             address = os.path.join(self._directory, "socket")
-        path = _path(address)
+        path: str | bytes = os.fspath(address)
         if not path or path[:1] in ("\0", b"\0"):
             self._sock.bind(path)
             return self._sock.getsockname()
@@ -210,12 +210,6 @@ def _hasten(sock: _socket.socket) -> None:
     """Send small messages at once, also while an earlier one is not acknowledged."""
     if sock.family != _socket.AF_UNIX:
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-
-
-def _path(address: Any) -> str | bytes:
-    path = os.fspath(address)
-    assert isinstance(path, (str, bytes))
-    return path
 
 
 def _private_directory() -> str:

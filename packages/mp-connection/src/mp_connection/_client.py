@@ -7,7 +7,7 @@ from mp_connection._authentication import converse
 from mp_connection._connection import Connection, allow_list
 from mp_connection._handshake import Handshake, check_key
 from mp_connection._stream import StreamChannel
-from mp_connection._stream_connection import deadline_of, over_socket
+from mp_connection._stream_connection import StreamConnection, deadline_of
 from mp_connection.errors import TimeoutError
 
 TYPE_CHECKING = False
@@ -55,8 +55,8 @@ def Client(
             list.
         OSError: nobody listens there.
     """
-    deadline = None if timeout is None else deadline_of(timeout)
-    allowed = None if allow is None else allow_list(allow)
+    deadline = deadline_of(timeout)
+    allowed = allow_list(allow)
     if authkey is not None:
         check_key(authkey)
     family = family_of(address, family)
@@ -67,7 +67,7 @@ def Client(
     sock = connect(family, address, deadline)
     if authkey is not None:
         _prove(sock, sock, authkey, deadline)
-    return over_socket(sock, allowed)
+    return StreamConnection._over(StreamChannel(sock, own=True), allow=allowed)
 
 
 def _tls_client(

@@ -14,7 +14,7 @@ from mp_connection._connection import Connection, allow_list
 from mp_connection._guests import Guest, Guests
 from mp_connection._handshake import check_key
 from mp_connection._stream import StreamChannel
-from mp_connection._stream_connection import deadline_of, over_socket
+from mp_connection._stream_connection import StreamConnection, deadline_of
 from mp_connection._wait import wait
 from mp_connection.errors import AuthenticationError, ChannelClosedError, TimeoutError
 from mp_connection.lifecycle import at_exit, close_after_fork
@@ -265,7 +265,8 @@ class Listener(Generic[SendT, RecvT]):
     ) -> Connection[Any, Any]:
         self._last = address
         if channel is None:
-            return over_socket(sock, self._allow)
+            channel = StreamChannel(sock, own=True)
+            return StreamConnection._over(channel, allow=self._allow)
         from mp_connection._tls import connection_over
 
         return connection_over(channel, self._allow)

@@ -35,13 +35,12 @@ from mp_connection.handles import Handle, ReceivedHandle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, Self
 
     from typing_extensions import Buffer
 
     from mp_connection._allowing import AllowList
     from mp_connection._framing import Message
-    from mp_connection._stream import Stream
 
 follow_reducers(globals())
 
@@ -82,6 +81,21 @@ class StreamConnection(Connection[SendT, RecvT]):
     _channel: StreamChannel  # type: ignore[assignment]
     #: The class that was asked for.
     _kind: type[Connection[Any, Any]] = Connection
+
+    @classmethod
+    def _over(
+        cls,
+        channel: StreamChannel,
+        readable: bool = True,
+        writable: bool = True,
+        allow: AllowList | None = None,
+    ) -> Self:
+        """The connection over a channel."""
+        self = cls.__new__(cls)
+        self._open_stream(channel, readable, writable)
+        if allow is not None:
+            allow.restrict(self)
+        return self
 
     def _open_stream(
         self, channel: StreamChannel, readable: bool, writable: bool
@@ -269,31 +283,6 @@ def open_stream(
     connection._open_stream(StreamChannel(stream), readable, writable)
 
 
-def from_channel(
-    kind: type[Connection[Any, Any]],
-    channel: StreamChannel,
-    readable: bool = True,
-    writable: bool = True,
-    allow: AllowList | None = None,
-) -> Connection[Any, Any]:
-    """The connection over a channel."""
-    actual = stream_class(kind)
-    connection = actual.__new__(actual)
-    connection._open_stream(channel, readable, writable)
-    if allow is not None:
-        allow.restrict(connection)
-    return connection
-
-
-def over_socket(sock: Stream, allow: AllowList | None) -> Connection[Any, Any]:
-    """The connection over a socket of this package's own."""
-    connection: StreamConnection[Any, Any] = StreamConnection.__new__(StreamConnection)
-    connection._open_stream(StreamChannel(sock, True), True, True)
-    if allow is not None:
-        allow.restrict(connection)
-    return connection
-
-
 def rebuild(
     kind: type[Connection[Any, Any]],
     handle: ReceivedHandle,
@@ -303,4 +292,4 @@ def rebuild(
 ) -> Connection[Any, Any]:
     """A connection that has travelled."""
     channel = StreamChannel(adopt_stream(handle.take()), own)
-    return from_channel(kind, channel, readable, writable)
+    return stream_class(kind)._over(channel, readable, writable)

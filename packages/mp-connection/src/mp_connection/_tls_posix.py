@@ -256,8 +256,4 @@ def connection_over(
 ) -> Connection[Any, Any]:
     """The connection over a channel."""
     assert isinstance(channel, TlsChannel)
-    connection = TlsConnection.__new__(TlsConnection)
-    connection._open_stream(channel, True, True)
-    if allow is not None:
-        allow.restrict(connection)
-    return connection
+    return TlsConnection._over(channel, allow=allow)
