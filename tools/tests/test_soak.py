@@ -76,7 +76,14 @@ def test_processes_and_names_that_stay_are_found(
     mark = f"test-{os.getpid()}"
     assert soak.settle(mark) == []
     environ = os.environ | {soak.MARK: mark}
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, env=environ) as process:
+    ends = subprocess.PIPE
+    with subprocess.Popen(["cat"], stdin=ends, stdout=ends, env=environ) as process:
+        # Popen knows that the program was found before the kernel has its environment.
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"it runs\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"it runs\n"
         found = soak.settle(mark)
     assert [text.split()[:2] for text in found] == [["process", f"{process.pid}:"]]
     path = f"/dev/shm/{soak.NAMES}{mark}-1"
