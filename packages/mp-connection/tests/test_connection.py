@@ -364,6 +364,20 @@ def test_connections_in_reference_cycles_are_closed_without_a_warning() -> None:
     assert open_descriptors() == before
 
 
+def test_nor_is_there_a_warning_at_the_end_of_the_interpreter() -> None:
+    program = """
+import builtins
+import mp_connection
+class Holder: pass
+holder = Holder()
+holder.itself, holder.ends = holder, mp_connection.Pipe()
+builtins.holder = holder
+"""
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, stderr=subprocess.PIPE, timeout=20, check=True)
+    assert done.stderr == b""
+
+
 def test_a_connection_made_of_a_descriptor() -> None:
     first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     a = Connection[object, object](first.detach())

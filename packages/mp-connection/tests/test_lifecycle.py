@@ -23,6 +23,7 @@ from mp_connection.lifecycle import (
     at_exit,
     captured_state,
     close_after_fork,
+    generation,
     run_exit_callbacks,
 )
 
@@ -156,6 +157,23 @@ def test_forked_children_inherit_callbacks_only_where_that_was_asked_for() -> No
 
 
 # ------------------------------------------------------------------------ around fork
+
+
+def test_each_fork_begins_a_generation() -> None:
+    before = generation.number
+
+    def child() -> None:
+        assert generation.number == before + 1
+        at_exit(lambda: os._exit(3))
+        with forked(grandchild):
+            pass
+
+    def grandchild() -> None:
+        assert generation.number == before + 2
+        run_exit_callbacks()  # those of its parent are not its own
+
+    in_child(child)
+    assert generation.number == before
 
 
 def test_what_is_not_for_children_is_closed_there_and_only_there() -> None:

@@ -75,7 +75,7 @@ def main(method: StartMethod, rounds: int, longest: float) -> None:
             assert process.exitcode == -signal.SIGKILL
             process.close()
         # Nobody else could start anything, if it were.
-        assert not no_fork()._is_owned()  # type: ignore[attr-defined]
+        assert not no_fork._is_owned()  # type: ignore[attr-defined]
     # subprocess does not tell the identifier of what it was interrupted starting; the
     # interpreter notices and ends, and stays a zombie.
     deadline = time.monotonic() + SECONDS

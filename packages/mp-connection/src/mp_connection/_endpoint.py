@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from errno import EBADF
 
 from mp_connection._channel import SLICE_SECONDS, PacketChannel, peeker, poller
 from mp_connection._lookout import Lookout
 from mp_connection.errors import ChannelClosedError
+from mp_connection.lifecycle import outlive_modules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 #: it; being referred to from here, it waits for the connection's finalizer.  The value
 #: is the list that `wait` remembers with it.
 sockets: dict[object, Any] = {}
-if hasattr(os, "register_at_fork"):
-    # Nothing is to be done at a fork.  But what is registered there outlives all
-    # modules, and the same warnings would come at the end of the interpreter.
-    os.register_at_fork(after_in_child=sockets.__len__)
+outlive_modules(sockets)  # or the same would happen at the end of the interpreter
 
 #: What closes the channel of a connection that tasks of an event loop may wait for: the
 #: loop must let go of the descriptor first.  Empty unless a program uses such loops.

@@ -55,6 +55,7 @@ _LARGEST_FRAGMENT = 200_000
 
 _slice = b""
 _private: set[_socket.socket] = set()
+_closes_private = False
 
 
 def _slice_of(sock: _socket.socket) -> bytes:
@@ -139,6 +140,7 @@ def private_pair() -> tuple[_socket.socket, _socket.socket]:
     Neither end may survive in a forked child, where it would hide the death of the
     process that uses it: give both to `forget_private` in the end.
     """
+    _close_private_after_fork()
     mine, theirs = packet_pair(shared=False)
     try:
         slice_writes(mine)
@@ -153,6 +155,7 @@ def private_pair() -> tuple[_socket.socket, _socket.socket]:
 
 def note_private(sock: _socket.socket) -> None:
     """Note the end of a private pair that has arrived with a message."""
+    _close_private_after_fork()
     _private.add(sock)
 
 
@@ -162,13 +165,17 @@ def forget_private(sock: _socket.socket) -> None:
     _private.discard(sock)
 
 
+def _close_private_after_fork() -> None:
+    global _closes_private
+    if not _closes_private:  # most processes never have such a pair
+        after_fork(_close_private)
+        _closes_private = True
+
+
 def _close_private() -> None:
     for sock in _private:
         sock.close()
     _private.clear()
-
-
-after_fork(_close_private)
 
 
 # ----------------------------------------------------------------------- receiving

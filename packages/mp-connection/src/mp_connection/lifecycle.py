@@ -8,7 +8,9 @@ Every layer registers here what it owns; nothing here knows the layers.
 - `Provider`: state that a layer hands to the children it does not fork.
 
 A forked child inherits exit callbacks only where that was asked for, and nothing that
-is to be closed.  The hooks run in every child of ``os.fork``, whoever called it.
+is to be closed.  The hooks run in every child of ``os.fork``, whoever called it; what
+they touch, the child copies, page by page.  So whatever can be found out later by the
+`generation` of a process is not done there.
 
 Any thread may call these functions at any time, also while another thread forks: the
 registries change in single steps of the interpreter, so that a child never finds one
@@ -40,15 +42,34 @@ __all__ = (
     "at_exit",
     "captured_state",
     "close_after_fork",
+    "generation",
+    "outlive_modules",
     "run_exit_callbacks",
 )
 
-#: priority, callback, whether forked children keep it
-_exit_callbacks: dict[int, tuple[int, Callable[[], object], bool]] = {}
+#: priority, callback, and the generation whose it is: None for all
+_exit_callbacks: dict[int, tuple[int, Callable[[], object], int | None]] = {}
 _keys = count()
 _fork_callbacks: list[Callable[[], object]] = []
-_not_for_children: dict[int, ref[Closeable]] = {}
+_not_for_children: dict[int, _Reference] = {}
 _providers: dict[str, Provider] = {}
+_outliving: list[object] = []
+
+
+class _Generation:
+    """How many forks lie between this process and the first of its interpreter.
+
+    Attributes:
+        number: that; what a forked child has inherited is of a lower one.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number: int = 0
+
+
+generation: _Generation = _Generation()
 
 
 def at_exit(
@@ -65,7 +86,7 @@ def at_exit(
         A function that cancels the registration, any number of times.
     """
     key = next(_keys)
-    _exit_callbacks[key] = priority, callback, forked
+    _exit_callbacks[key] = priority, callback, None if forked else generation.number
 
     def cancel() -> None:
         _exit_callbacks.pop(key, None)
@@ -79,10 +100,15 @@ def run_exit_callbacks() -> None:
     An exception, KeyboardInterrupt included, ends the callback that it comes from, is
     printed, and leaves the other callbacks alone.
     """
-    while waiting := list(_exit_callbacks.items()):
-        key, (_, callback, _) = max(waiting, key=lambda item: (item[1][0], item[0]))
-        if _exit_callbacks.pop(key, None) is not None:
-            _call(callback)
+    mine = None, generation.number
+    while waiting := [
+        (priority, key)
+        for key, (priority, _, whose) in list(_exit_callbacks.items())
+        if whose in mine
+    ]:
+        found = _exit_callbacks.pop(max(waiting)[1], None)
+        if found is not None:
+            _call(found[1])
 
 
 def _call(callback: Callable[[], object]) -> None:
@@ -111,13 +137,31 @@ def close_after_fork(owner: Closeable) -> None:
         owner: anything with ``close``, which is called in the child; only referred to
             weakly.
     """
-    key = id(owner)
+    reference = _Reference(owner, _forget)
+    reference.key = id(owner)
+    _not_for_children[reference.key] = reference
 
-    def forget(gone: ref[Closeable]) -> None:
-        if _not_for_children.get(key) is gone:
-            del _not_for_children[key]
 
-    _not_for_children[key] = ref(owner, forget)
+class _Reference(ref["Closeable"]):
+    """A weak reference that knows where it is registered."""
+
+    __slots__ = ("key",)
+
+    key: int
+
+
+def _forget(gone: _Reference) -> None:
+    if _not_for_children.get(gone.key) is gone:
+        del _not_for_children[gone.key]
+
+
+def outlive_modules(thing: object) -> None:
+    """Keep *thing* beyond all modules, until the interpreter is taken down itself.
+
+    Args:
+        thing: kept for ever.
+    """
+    _outliving.append(thing)
 
 
 class Provider:
@@ -165,15 +209,15 @@ def captured_state(
     return [(restore, state) for restore, state in captured if state is not None]
 
 
-def _in_forked_child() -> None:
-    for key, (_, _, forked) in list(_exit_callbacks.items()):
-        if not forked:
-            _exit_callbacks.pop(key, None)
-    for reference in list(_not_for_children.values()):
-        owner = reference()
-        if owner is not None:
-            _call(owner.close)
-    _not_for_children.clear()
+# What is registered for forks outlives all modules, and so do its defaults.
+def _in_forked_child(_outliving: list[object] = _outliving) -> None:
+    generation.number += 1
+    if _not_for_children:
+        for reference in list(_not_for_children.values()):
+            owner = reference()
+            if owner is not None:
+                _call(owner.close)
+        _not_for_children.clear()
     for callback in list(_fork_callbacks):
         _call(callback)
 

@@ -35,7 +35,7 @@ async def _readable(child: Child, seconds: float) -> bool:
     """Whether there may be news of *child* within so many seconds."""
     # A duplicate: a loop has one reader for each descriptor, and the next task that
     # waits would take its place.
-    with no_fork():
+    with no_fork:
         fd = child._waiting_fd()
         if fd == -1:
             return True  # another thread has waited for it, and closed it

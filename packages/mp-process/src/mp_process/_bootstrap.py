@@ -214,7 +214,7 @@ def prepare_fork() -> None:
 
     A child copies every page that it writes to: its first milliseconds are mostly that.
     """
-    if sys.stdin is not None:
+    if _empty_stdin is None and sys.stdin is not None:
         try:
             _reader_of_stdin()
         except OSError:

@@ -42,6 +42,15 @@ _PEEK = 2  # MSG_PEEK, everywhere
 _WNOHANG: int = getattr(os, "WNOHANG", 0)  # Windows has none
 
 
+class OwnedChannel(PacketChannel):
+    """A channel that is closed when it is collected; the socket itself would warn."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Child:
     """A started process, seen from its parent.  Any thread may use it.
 
@@ -54,12 +63,27 @@ class Child:
         pidfd: whether the sentinel is one.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_exitcode",
+        "_lifeline",
+        "_lock",
+        "_pidfd",
+        "_reaping",
+        "_settled",
+        "_startup",
+        "_startup_error",
+        "_waited",
+        "pid",
+        "sentinel",
+    )
+
     def __init__(
         self,
         pid: int,
         sentinel: Descriptor,
         lifeline: Lifeline,
-        startup: PacketChannel | None = None,
+        startup: OwnedChannel | None = None,
         pidfd: bool = False,
     ) -> None:
         self.pid = pid
@@ -203,12 +227,6 @@ class Child:
         if self._startup is not None:
             self._startup.close()
             self._startup = None
-
-    def __del__(self) -> None:
-        # The channel has no finalizer of its own; one that is collected open warns.
-        startup: PacketChannel | None = getattr(self, "_startup", None)
-        if startup is not None:
-            startup.close()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

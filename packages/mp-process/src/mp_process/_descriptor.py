@@ -96,21 +96,16 @@ def owns_descriptor(value: object) -> bool:
     return hasattr(type(value), "fileno")
 
 
-_forking = RLock()
-
-
-def no_fork() -> RLock:
-    """Held while descriptors are made and registered as private: nobody forks then.
-
-    The system call that makes a descriptor lets other threads run.  One that forked
-    before it is registered would give its child a write end of somebody's lifeline, or
-    a start-up socket: then a death would be noticed by nobody.  A signal handler may
-    come in between and start a process itself, so the lock is a recursive one.
-
-    Nobody calls `os.fork` with it held: what other packages have registered to be done
-    before a fork may wait for a lock, whose holder waits for this one.
-    """
-    return _forking
+#: Held while descriptors are made and registered as private: nobody forks then.
+#:
+#: The system call that makes a descriptor lets other threads run.  One that forked
+#: before it is registered would give its child a write end of somebody's lifeline, or
+#: a start-up socket: then a death would be noticed by nobody.  A signal handler may
+#: come in between and start a process itself, so the lock is a recursive one.
+#:
+#: Nobody calls `os.fork` with it held: what other packages have registered to be done
+#: before a fork may wait for a lock, whose holder waits for this one.
+no_fork = RLock()
 
 
 def close_for_good(owner: Closeable) -> None:
@@ -119,7 +114,7 @@ def close_for_good(owner: Closeable) -> None:
     A thread that forked just between the end of `owner`'s knowing of its descriptor and
     that of the descriptor would give its child one that nobody closes.
     """
-    with _forking:
+    with no_fork:
         owner.close()
 
 
@@ -148,7 +143,7 @@ if hasattr(os, "register_at_fork"):
     # Methods of C, because an exception from a signal handler could break into a
     # function of ours before it comes to the release.
     os.register_at_fork(
-        before=_forking.acquire,
-        after_in_parent=_forking.release,
-        after_in_child=_forking.release,
+        before=no_fork.acquire,
+        after_in_parent=no_fork.release,
+        after_in_child=no_fork.release,
     )

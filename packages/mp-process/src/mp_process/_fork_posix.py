@@ -40,8 +40,7 @@ _NAMES = 5
 def _warn_of_threads() -> None:
     """Warn in the name of whoever called `start`, before anything is done."""
     threading = sys.modules.get("threading")
-    # In a child the count still has threads of its parent; `threading` has not.
-    if threading is None or not _thread._count():
+    if threading is None:
         return
     this = _thread.get_ident()  # current_thread() would make an object for any thread
     names = [
@@ -72,7 +71,8 @@ def launch_fork(process: BaseProcess) -> Child:
         DeprecationWarning: this process has other threads, and such warnings are
             errors; nothing was started.
     """
-    if process.warns_of_threads:
+    # In a child the count still has threads of its parent; `threading` has not.
+    if process.warns_of_threads and _thread._count():
         _warn_of_threads()
     _bootstrap.flush()  # or what is buffered would be written twice
     _bootstrap.prepare_fork()
@@ -82,7 +82,7 @@ def launch_fork(process: BaseProcess) -> Child:
     pids: list[int] = []
     code = 1
     try:
-        with no_fork():
+        with no_fork:
             watch, lifeline = Watch(), Lifeline()
             ends = [lifeline.child_end]
             if watch.child_end is not None:

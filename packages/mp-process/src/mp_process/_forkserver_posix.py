@@ -23,7 +23,7 @@ from mp_connection.errors import HandleError
 from mp_connection.lifecycle import Provider, after_fork, at_exit, close_after_fork
 from mp_process import _bootstrap, _main_module
 from mp_process._bootstrap import lend_streams
-from mp_process._child import EXIT_UNKNOWN, REPORT_LIMIT, Child, peek
+from mp_process._child import EXIT_UNKNOWN, REPORT_LIMIT, Child, OwnedChannel, peek
 from mp_process._descriptor import Descriptor, close_for_good, no_fork
 from mp_process._here import active_children
 from mp_process._interpreter_posix import send_path, start_interpreter, startup_pair
@@ -46,13 +46,15 @@ _GRACE_SECONDS = 1.0
 class ServedChild(Child):
     """A child of the fork server, seen from the process that asked for it."""
 
+    __slots__ = ("_reply", "_server_is_gone")
+
     def __init__(
         self,
         pid: int,
         sentinel: Descriptor,
         lifeline: Lifeline,
-        startup: PacketChannel,
-        reply: PacketChannel,
+        startup: OwnedChannel,
+        reply: OwnedChannel,
         pidfd: bool,
     ) -> None:
         self._reply = reply
@@ -82,11 +84,6 @@ class ServedChild(Child):
     def close(self) -> None:
         super().close()
         self._reply.close()
-
-    def __del__(self) -> None:
-        super().__del__()
-        if hasattr(self, "_reply"):
-            self._reply.close()
 
 
 def _number(packet: bytes) -> int:
@@ -125,7 +122,7 @@ class ForkServer:
 
     def capture(self) -> Descriptor | None:
         """The way to the server, for a child that is not forked."""
-        with self._lock, no_fork():
+        with self._lock, no_fork:
             if self._requests is None:
                 return None
             return Descriptor(os.dup(self._requests.fileno())).private()
@@ -187,7 +184,7 @@ class ForkServer:
 
     def ask(
         self, process: BaseProcess, startup: int
-    ) -> tuple[PacketChannel, PacketChannel]:
+    ) -> tuple[OwnedChannel, PacketChannel]:
         """Have a child forked that reads *startup*.
 
         Returns:
@@ -217,9 +214,9 @@ class ForkServer:
         if refusal:
             raise ForkServerError(refusal.rstrip())
 
-    def _request(self, requests: PacketChannel, startup: int) -> PacketChannel:
-        with no_fork():
-            reply, theirs = map(PacketChannel, packet_pair(shared=False))
+    def _request(self, requests: PacketChannel, startup: int) -> OwnedChannel:
+        with no_fork:
+            reply, theirs = map(OwnedChannel, packet_pair(shared=False))
             close_after_fork(reply)
             close_after_fork(theirs)
         try:
@@ -311,7 +308,7 @@ def launch_forkserver(process: BaseProcess) -> Child:
 
 def _launch(process: BaseProcess, message: Message) -> Child | None:
     """The child, or None if the server died instead."""
-    with no_fork():
+    with no_fork:
         watch, lifeline = Watch(), Lifeline()
         lifeline.child_end.private()
         if watch.child_end is not None:

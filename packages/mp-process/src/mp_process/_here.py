@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from mp_connection.lifecycle import after_fork, at_exit
+from mp_connection.lifecycle import at_exit, generation
 from mp_connection.log import debug
 from mp_process._lifeline import parent_is_gone
 from mp_process._record_names import RecordNames
@@ -79,8 +79,7 @@ class Here:
         #: Set by the module of process objects, which stands above this one.
         self.current: BaseProcess
         self.parent: ParentProcess | None = None
-        #: Those that run, by identity: a subclass may define equality as it likes.
-        self.children: dict[int, BaseProcess] = {}
+        self._started: dict[int, dict[int, BaseProcess]] = {}  # by generations
         self.count = 0  # of process objects made here, for their names
         self.importing_main = False
         #: The interpreter of children; None for that of this process.
@@ -93,6 +92,12 @@ class Here:
         #: Makes a method the default; set by the contexts as well.
         self.started_by: Callable[[str], None] = lambda method: None
 
+    @property
+    def children(self) -> dict[int, BaseProcess]:
+        """Those that run, by identity: a subclass may define equality as it likes."""
+        # What the parent of a forked child has started is not its own.
+        return self._started.setdefault(generation.number, {})
+
     def enter(self, process: BaseProcess, parent: ParentProcess) -> None:
         """Be *process* from now on, and start others as it was started."""
         if process._start_method is not None:
@@ -102,16 +107,12 @@ class Here:
         self.current = process
         self.parent = parent
         self.count = 0
-        self.forked()
+        self._started.clear()
         record_names.begin()
 
     def expect(self, name: str) -> None:
         """Bear the name of the process that is to be entered."""
         self.current.name = name
-
-    def forked(self) -> None:
-        """In any forked child: what its parent has started is not its own."""
-        self.children = {}
 
 
 def _no_launcher(method: str | None) -> Callable[[BaseProcess], Child]:
@@ -172,7 +173,6 @@ def _end_children() -> None:
         child.wait()
 
 
-after_fork(_here.forked)
 at_exit(_end_children, forked=True)
 at_exit(lambda: debug("process shutting down"), priority=100, forked=True)
 

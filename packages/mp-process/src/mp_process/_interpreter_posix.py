@@ -8,17 +8,19 @@ import sys
 
 assert sys.platform != "win32"
 
-from mp_connection.channel import NOSIGNAL, PacketChannel, adopt, packet_pair
+from mp_connection.channel import NOSIGNAL, adopt, packet_pair
 from mp_connection.lifecycle import close_after_fork
 from mp_process import _freezing, _main_module
 from mp_process._bootstrap import MASKED, SIGINT
-from mp_process._child import kill_and_reap
+from mp_process._child import OwnedChannel, kill_and_reap
 from mp_process._descriptor import no_fork
 from mp_process._here import here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+
+    from mp_connection.channel import PacketChannel
 else:
     import _signal
 
@@ -34,7 +36,7 @@ from {module} import {function}
 {function}(f)"""
 
 
-def startup_pair(private: bool = True) -> tuple[PacketChannel, PacketChannel]:
+def startup_pair(private: bool = True) -> tuple[OwnedChannel, OwnedChannel]:
     """The channel of a fresh interpreter: our end, and the one it inherits.
 
     Args:
@@ -43,8 +45,8 @@ def startup_pair(private: bool = True) -> tuple[PacketChannel, PacketChannel]:
     Raises:
         OSError: no descriptors are left.
     """
-    with no_fork():
-        near, far = map(PacketChannel, packet_pair(shared=False))
+    with no_fork:
+        near, far = map(OwnedChannel, packet_pair(shared=False))
         if far.fileno() <= 2:  # in a process that has closed its standard streams
             try:
                 far = _above_stderr(far)
@@ -57,14 +59,14 @@ def startup_pair(private: bool = True) -> tuple[PacketChannel, PacketChannel]:
     return near, far
 
 
-def _above_stderr(channel: PacketChannel) -> PacketChannel:
+def _above_stderr(channel: OwnedChannel) -> OwnedChannel:
     import fcntl
 
     try:
         fd = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
     finally:
         channel.close()
-    return PacketChannel(adopt(fd))
+    return OwnedChannel(adopt(fd))
 
 
 def start_interpreter(far_end: int, module: str, function: str) -> int:
@@ -103,7 +105,7 @@ def start_interpreter(far_end: int, module: str, function: str) -> int:
         try:
             # It waits for the end of a pipe, which a process forked meanwhile would
             # hold open as long as it lives.
-            with no_fork():
+            with no_fork:
                 child = subprocess.Popen(command, pass_fds=[far_end])
                 pid = child.pid
             # We wait for it ourselves: its own finalizer would do so behind our back.

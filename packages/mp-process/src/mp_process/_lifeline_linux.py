@@ -27,7 +27,7 @@ class Lifeline:
     __slots__ = ("child_end", "parent_end")
 
     def __init__(self) -> None:
-        with no_fork():
+        with no_fork:
             self.child_end, self.parent_end = pipe()
             # A sibling that held the write end would outlive us and keep it open.
             self.parent_end.private()

@@ -278,7 +278,7 @@ def forward_logs(*loggers: str) -> LogForwarding:
     if outer is not None and outer.owner == os.getpid():
         raise RuntimeError("logs are forwarded already: stop that first")
     asked = [logging.getLogger(name).name for name in loggers]
-    with no_fork():
+    with no_fork:
         near, far = [PacketChannel(end, True) for end in packet_pair(shared=True)]
         close_after_fork(far)
     stream = _Stream(near, asked, outer)
@@ -325,7 +325,7 @@ def _capture() -> object:
     stream = _current
     if stream is None:
         return None
-    with no_fork():
+    with no_fork:
         try:
             near = Descriptor(os.dup(stream.channel.fileno())).private()
         except OSError:

@@ -178,7 +178,7 @@ class BaseProcess:
         _here.count += 1
         self._identity: tuple[int, ...] = (*parent._identity, _here.count)
         self._parent_pid: int | None = os.getpid()
-        self._parent_name = parent.name
+        self._parent_name = parent._name
         self._starting = _Starting()
         self._child: Child | None = None
         self._closed = False
@@ -186,10 +186,10 @@ class BaseProcess:
         self._args = tuple(args)
         self._kwargs = dict(kwargs or ())
         numbers = ":".join(map(str, self._identity))
-        self._name = name or f"{type(self).__name__}-{numbers}"
-        self._daemon = parent.daemon if daemon is None else bool(daemon)
+        self._name: str = name or f"{type(self).__name__}-{numbers}"
+        self._daemon: bool = parent._daemon if daemon is None else bool(daemon)
         self._die_with_parent = bool(die_with_parent)
-        self._key: _Key = _Key(parent.authkey)
+        self._key: _Key = parent._key
         if by_value:
             self._by_value = True
 
@@ -230,9 +230,11 @@ class BaseProcess:
             self._child = launch(self)
             children[key] = self
             # The child's now: to be closed here when nobody else holds them.
-            self._args = tuple([x for x in self._args if not owns_descriptor(x)])
-            for name in [k for k, v in self._kwargs.items() if owns_descriptor(v)]:
-                del self._kwargs[name]
+            if self._args:
+                self._args = tuple([x for x in self._args if not owns_descriptor(x)])
+            if self._kwargs:
+                for name in [k for k, v in self._kwargs.items() if owns_descriptor(v)]:
+                    del self._kwargs[name]
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end of the process, any number of times.

@@ -25,7 +25,7 @@ if sys.platform == "linux":
             OSError: this process, or the system, has no descriptors left.
         """
         try:
-            with no_fork():
+            with no_fork:
                 return Descriptor(os.pidfd_open(pid)).private()
         except AttributeError:
             return None
@@ -60,22 +60,19 @@ class Watch:
 
     Attributes:
         child_end: what the child has to keep open until it ends; None with pidfds.
+        by_pidfd: whether the sentinel is a pidfd, through which signals can be sent.
     """
 
-    __slots__ = ("_reading", "child_end")
+    __slots__ = ("_reading", "by_pidfd", "child_end")
 
     def __init__(self) -> None:
         self._reading: Descriptor | None = None
         self.child_end: Descriptor | None = None
-        if not have_pidfds():
-            with no_fork():
+        self.by_pidfd: bool = _have_pidfds or have_pidfds()
+        if not self.by_pidfd:
+            with no_fork:
                 self._reading, self.child_end = pipe()
                 self._reading.private()
-
-    @property
-    def by_pidfd(self) -> bool:
-        """Whether the sentinel is a pidfd, through which signals can be sent."""
-        return self._reading is None
 
     def close_child_end(self) -> None:
         """Close what the child has of its own by now."""
@@ -97,7 +94,8 @@ class Watch:
                 return opened
             # It has ended, and somebody else's wait() or an ignored SIGCHLD has
             # reaped it: this is readable for ever.
-            with no_fork():
+            self.by_pidfd = False
+            with no_fork:
                 self._reading, writing = pipe()
                 self._reading.private()
             writing.close()

@@ -16,7 +16,7 @@ from mp_process._startup import Preparation, process_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mp_connection.channel import PacketChannel
+    from mp_process._child import OwnedChannel
     from mp_process._process import BaseProcess
 
 
@@ -30,7 +30,7 @@ def launch_spawn(process: BaseProcess) -> Child:
     """
     message = process_message(process)
     _bootstrap.flush()  # what was printed before the start comes before the child's
-    with no_fork():
+    with no_fork:
         watch, lifeline = Watch(), Lifeline()
         lifeline.child_end.private()
         if watch.child_end is not None:
@@ -65,7 +65,7 @@ def launch_spawn(process: BaseProcess) -> Child:
 
 
 def _launch(
-    watch: Watch, lifeline: Lifeline, startup: PacketChannel, far: PacketChannel
+    watch: Watch, lifeline: Lifeline, startup: OwnedChannel, far: OwnedChannel
 ) -> Child:
     pid = start_interpreter(far.fileno(), "mp_process._startup", "spawned")
     try:

@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 
 #: The sockets of all queues that are alive.  When a queue in a reference cycle is
 #: collected, its sockets would be finalized first and warn that nobody closed them.
+#: The finalizer has it as a default, and so until the end of the interpreter.
 _sockets: dict[object, Any] = {}
-if hasattr(os, "register_at_fork"):
-    # Nothing is to be done at a fork.  But what is registered there outlives all
-    # modules, and the same warnings would come at the end of the interpreter.
-    os.register_at_fork(after_in_child=_sockets.__len__)
 
 
 class Ends:
