@@ -17,28 +17,34 @@ from mp_process._descriptor import Descriptor, close_for_good, no_fork, pipe
 
 if sys.platform == "linux":
 
-    def pidfd(pid: int) -> Descriptor | None:
-        """A pidfd, or None where this system has none.
+    def open_pidfd(pid: int) -> int:
+        """A pidfd, which is the caller's; -1 where this system has none.
 
         Raises:
             ProcessLookupError: the process has ended, and somebody has reaped it.
             OSError: this process, or the system, has no descriptors left.
         """
         try:
-            with no_fork:
-                return Descriptor(os.pidfd_open(pid)).private()
+            return os.pidfd_open(pid)
         except AttributeError:
-            return None
+            return -1
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESRCH):
                 raise
-            return None  # filters answer with ENOSYS, EPERM or what they like
+            return -1  # filters answer with ENOSYS, EPERM or what they like
 
 else:
 
-    def pidfd(pid: int) -> Descriptor | None:
-        """None: only Linux has them."""
-        return None
+    def open_pidfd(pid: int) -> int:
+        """-1: only Linux has them."""
+        return -1
+
+
+def pidfd(pid: int) -> Descriptor | None:
+    """As `open_pidfd`, but owned and closed in forked children; or None."""
+    with no_fork:
+        fd = open_pidfd(pid)
+        return None if fd == -1 else Descriptor(fd).private()
 
 
 _have_pidfds: bool | None = None

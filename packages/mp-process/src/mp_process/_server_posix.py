@@ -17,6 +17,7 @@ assert sys.platform != "win32"
 import errno
 import gc
 import select
+import time
 from struct import Struct
 
 from mp_connection.channel import (
@@ -25,6 +26,8 @@ from mp_connection.channel import (
     PacketChannel,
     Received,
     adopt,
+    padded_packet,
+    send_packet,
     unpickle,
 )
 from mp_connection.errors import HandleError
@@ -32,11 +35,12 @@ from mp_connection.lifecycle import captured_state, close_after_fork
 from mp_process import _bootstrap, _freezing, _main_module
 from mp_process._child import REPORT_LIMIT
 from mp_process._interpreter_posix import interpreter_flags
-from mp_process._sentinel_posix import pidfd
+from mp_process._sentinel_posix import open_pidfd
 from mp_process._startup import run_child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     import signal as _signal
     from collections.abc import Sequence
 
@@ -47,6 +51,16 @@ else:
 #: A reply: the child's identifier, or minus the errno of a failed fork; and later the
 #: status that waitpid gave for the child.
 REPLY = Struct("<i")
+
+
+def _head(handles: Sequence[int]) -> bytes:
+    """What a message of one reply begins with."""
+    packet = padded_packet(Message([REPLY.pack(0)], handles, pickled=False), 1)
+    assert packet is not None
+    return bytes(packet[0])
+
+
+_BARE, _WITH_HANDLE = _head(()), _head((0,))
 
 
 class Setup:
@@ -105,7 +119,7 @@ class Setup:
 class _Server:
     def __init__(self, requests: PacketChannel) -> None:
         self._requests = requests
-        self._replies: dict[int, PacketChannel] = {}
+        self._replies: dict[int, _socket.socket] = {}
         # SIGCHLD wakes the poll up through a pipe: the signal handler itself runs
         # only when Python gets to it, and poll would go on sleeping.
         self._woken, self._wake = os.pipe()
@@ -165,7 +179,7 @@ class _Server:
         return True
 
     def _fork(self, received: Received) -> None:
-        startup, reply = (PacketChannel(adopt(fd)) for fd in received.handles)
+        startup, reply = map(adopt, received.handles)
         received.handles = []
         pid, code, failure = -1, 1, 0
         server = os.getpid()
@@ -174,29 +188,33 @@ class _Server:
             if pid == 0:
                 self._leave()
                 reply.close()
-                code = run_child(startup)
+                code = run_child(PacketChannel(startup))
                 _bootstrap.flush()
         except OSError as error:
             failure = error.errno or errno.EAGAIN
         finally:
             if os.getpid() != server:
                 os._exit(code)
-        startup.close()
         if pid > 0:
             self._replies[pid] = reply
             self._tell(reply, pid)
         else:
             _answer(reply, -failure)
             reply.close()
+        startup.close()
 
-    def _tell(self, reply: PacketChannel, pid: int) -> None:
+    # Every page that this one touches while the child lives has to be copied: few
+    # objects, and as little of the channels as possible.
+    def _tell(self, reply: _socket.socket, pid: int) -> None:
         try:
-            watch = pidfd(pid)
+            watch = open_pidfd(pid)
         except OSError:
-            watch = None  # no descriptors left: whoever asked opens its own
-        _answer(reply, pid, [] if watch is None else [watch.fileno()])
-        if watch is not None:
-            watch.close()
+            watch = -1  # no descriptors left: whoever asked opens its own
+        if watch == -1:
+            _answer(reply, pid)
+        else:
+            _answer(reply, pid, watch)
+            os.close(watch)
 
     def _leave(self) -> None:
         """In a child: let go of all that is the server's, the requests first.
@@ -215,9 +233,15 @@ class _Server:
         _bootstrap.forget_exit()
 
 
-def _answer(reply: PacketChannel, number: int, handles: Sequence[int] = ()) -> None:
+def _answer(reply: _socket.socket, number: int, handle: int = -1) -> None:
+    head, handles = (_BARE, ()) if handle == -1 else (_WITH_HANDLE, (handle,))
     try:
-        reply.send(Message([REPLY.pack(number)], handles, pickled=False))
+        while True:
+            try:
+                send_packet(reply, (head, REPLY.pack(number)), handles)
+                break
+            except BlockingIOError:
+                time.sleep(0.001)  # too many descriptors are in flight
     except OSError:
         pass  # whoever asked is gone, or no longer wants to know
 
