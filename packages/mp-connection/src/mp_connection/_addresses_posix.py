@@ -29,8 +29,6 @@ FAMILIES = ("AF_UNIX", "AF_INET", "AF_INET6")
 _DEFAULTS = {"AF_INET": ("localhost", 0), "AF_INET6": ("::1", 0)}
 #: Bytes in the longest path that fits ``sockaddr_un``, on every system.
 _LONGEST_PATH = 103
-#: Of a path with so many characters, of up to 4 bytes each, that is certain.
-_SURELY_SHORT = _LONGEST_PATH // 4
 
 #: An accepted socket has the options of the listening one, but for O_NONBLOCK.
 _INHERITED = sys.platform == "linux"
@@ -164,7 +162,7 @@ def connect(family: str, address: Any, deadline: float | None) -> _socket.socket
             _hasten(sock)
             return sock
         path = os.fspath(address)
-        if len(path) <= _SURELY_SHORT:
+        if len(path) <= _LONGEST_PATH and path.isascii():
             _connect(sock, path, deadline)
         else:
             with _Reachable(path) as short:
