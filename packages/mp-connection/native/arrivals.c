@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 /* Of each thread, as the call that fills it runs without the GIL.  It is not on the
    stack, which may be as small as 32 KiB, and costs no more than what was used of it. */
@@ -37,47 +36,13 @@ arrivals_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)wire;
 }
 
-/* Nobody will ever know of these descriptors. */
-static void
-close_handles(struct msghdr *message)
-{
-    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); at != NULL;
-         at = CMSG_NXTHDR(message, at)) {
-        if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS) {
-            continue;
-        }
-        size_t count = (at->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(at) + i * sizeof(int), sizeof(int));
-            close(fd);
-        }
-    }
-}
-
-static PyObject *
-control_list(struct msghdr *message)
-{
-    PyObject *list = PyList_New(0);
-    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); list != NULL && at != NULL;
-         at = CMSG_NXTHDR(message, at)) {
-        PyObject *entry = Py_BuildValue("iiy#", at->cmsg_level, at->cmsg_type,
-            (const char *)CMSG_DATA(at), (Py_ssize_t)(at->cmsg_len - CMSG_LEN(0)));
-        if (entry == NULL || PyList_Append(list, entry) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(entry);
-    }
-    return list;
-}
-
 /* What `recvmsg` of a socket returns; but the ancillary data may be any sequence. */
 static PyObject *
 everything(struct msghdr *message, Py_ssize_t size)
 {
     PyObject *fields[] = {
         PyBytes_FromStringAndSize(buffer, size),
-        message->msg_controllen == 0 ? PyTuple_New(0) : control_list(message),
+        message->msg_controllen == 0 ? PyTuple_New(0) : wire_control(message),
         PyLong_FromLong(message->msg_flags),
         Py_NewRef(Py_None),
     };
@@ -92,7 +57,7 @@ everything(struct msghdr *message, Py_ssize_t size)
         }
     }
     if (result == NULL) {
-        close_handles(message);
+        wire_close_handles(message);
     }
     return result;
 }

@@ -1,8 +1,12 @@
 /* Packets in one call: the module, and what its types share. */
 
+#define _GNU_SOURCE
 #include "wire.h"
 
 #include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 int
 wire_fileno(const Wire *wire)
@@ -42,6 +46,39 @@ wire_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
+void
+wire_close_handles(struct msghdr *message)
+{
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); at != NULL;
+         at = CMSG_NXTHDR(message, at)) {
+        if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        size_t count = (at->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(at) + i * sizeof(int), sizeof(int));
+            close(fd);
+        }
+    }
+}
+
+PyObject *
+wire_control(struct msghdr *message)
+{
+    PyObject *list = PyList_New(0);
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); list != NULL && at != NULL;
+         at = CMSG_NXTHDR(message, at)) {
+        PyObject *entry = Py_BuildValue("iiy#", at->cmsg_level, at->cmsg_type,
+            (const char *)CMSG_DATA(at), (Py_ssize_t)(at->cmsg_len - CMSG_LEN(0)));
+        if (entry == NULL || PyList_Append(list, entry) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(entry);
+    }
+    return list;
+}
+
 static int
 fill(PyObject *module)
 {
@@ -62,6 +99,9 @@ fill(PyObject *module)
         if (failed) {
             return -1;
         }
+    }
+    if (PyModule_AddFunctions(module, fragment_functions) < 0) {
+        return -1;
     }
     return PyModule_AddIntConstant(module, "PACKET_SIZE", PACKET_SIZE);
 }

@@ -2,7 +2,8 @@
  *
  * The types here are for the messages that nearly all programs send: short, without
  * descriptors, in one packet.  Whatever is not one of these they hand on as it came, to
- * the code that knows all of the protocol.
+ * the code that knows all of the protocol; so do the functions that carry the bytes of
+ * large messages.
  *
  * They own no descriptor.  Each call asks the socket for its number, as another thread
  * may have closed it meanwhile, and the number may stand for something else by then.
@@ -41,6 +42,7 @@ extern PyType_Spec blank_spec;
 extern PyType_Spec noted_spec; /* the state of the module is its type */
 
 extern PyMethodDef blank_functions[];
+extern PyMethodDef fragment_functions[];
 
 /* The descriptor; -1 with an exception if it is closed. */
 int wire_fileno(const Wire *wire);
@@ -48,5 +50,11 @@ int wire_fileno(const Wire *wire);
    otherwise an exception is set, by the call or by the handler. */
 int wire_again(void);
 void wire_dealloc(PyObject *self);
+
+struct msghdr;
+/* The ancillary data of a message, as `recvmsg` of a socket returns it. */
+PyObject *wire_control(struct msghdr *message);
+/* Close the descriptors in it, if nobody will ever know of them. */
+void wire_close_handles(struct msghdr *message);
 
 #endif

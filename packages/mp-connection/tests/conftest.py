@@ -14,9 +14,9 @@ NATIVE = _backend.native
 #: Where it is looked up.
 USERS: list[ModuleType] = [_parts]
 if sys.platform == "linux":
-    from mp_connection import _wire_linux
+    from mp_connection import _packets_linux, _receiver_linux, _wire_linux
 
-    USERS.append(_wire_linux)
+    USERS += [_packets_linux, _receiver_linux, _wire_linux]
 
 
 @pytest.fixture(params=BACKENDS)

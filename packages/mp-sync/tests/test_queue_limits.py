@@ -213,17 +213,19 @@ def test_get_keeps_its_deadline_for_the_whole_item() -> None:
         code = 1
         try:
             handover: Any = importlib.import_module("mp_connection._handover_linux")
-            send = handover.send_packet
-            count = 0
+            send = handover.send_fragments
 
-            def stop_half_way(*args: object) -> None:
-                nonlocal count
-                count += 1
-                if count == 4:
+            def stop_half_way(
+                sock: object, part: memoryview, start: int, size: int, flags: int
+            ) -> int:
+                if start == 600_000:
                     os.kill(os.getpid(), signal.SIGSTOP)
-                send(*args)
+                elif start < 600_000:
+                    part = part[:600_000]
+                done: int = send(sock, part, start, size, flags)
+                return done
 
-            handover.send_packet = stop_half_way
+            handover.send_fragments = stop_half_way
             queue.put(b"z" * 3_000_000)
             code = 0
         finally:

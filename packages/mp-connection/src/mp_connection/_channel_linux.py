@@ -23,6 +23,7 @@ from mp_connection._packets_linux import (
     InFlightError,
     adopt as adopt,
     close_handles,
+    close_spent,
     closed_error,
     forget_private,
     fragment_size,
@@ -34,6 +35,7 @@ from mp_connection._packets_linux import (
     poller as poller,
     private_pair,
     ready_to_read as ready_to_read,
+    send_fragments,
     send_packet as send_packet,
     slice_reads as slice_reads,
     slice_writes as slice_writes,
@@ -50,12 +52,13 @@ from mp_connection.lifecycle import after_fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from typing_extensions import Buffer
 
     from mp_connection._native import Control, Packet
+    from mp_connection._packets_linux import Spent
 
 #: Channels with half a message that no `poll` shows: see `PacketChannel.pending`.
 keeping: set[PacketChannel] = set()
@@ -88,7 +91,9 @@ class PacketChannel:
             packet, a receiver or a message.  The next `recv` goes on with one.
     """
 
-    __slots__ = ("__weakref__", "_receiver", "_sender", "kept", "shared", "sock")
+    __slots__ = (
+        "__weakref__", "_receiver", "_sender", "_spent", "kept", "shared", "sock",
+    )  # fmt: skip
 
     def __init__(self, sock: _socket.socket, shared: bool = False) -> None:
         self.sock = sock
@@ -96,6 +101,7 @@ class PacketChannel:
         self.kept: list[Packet | Receiver | Received] = []
         self._receiver: Receiver | None = None
         self._sender: Sender | None = None
+        self._spent: Spent = {}  # see `Receiver`
 
     def fileno(self) -> int:
         """The descriptor, or -1 when closed."""
@@ -120,6 +126,7 @@ class PacketChannel:
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.close()
+        close_spent(self._spent)
         while self.kept:
             entry = self.kept.pop()
             if isinstance(entry, tuple):
@@ -196,9 +203,13 @@ class PacketChannel:
                 # description O_NONBLOCK.
                 if not patient and isinstance(error, InFlightError):
                     raise
-                if self.sock.fileno() == -1:
-                    raise closed_error() from None
-                time.sleep(0.001)
+                self._slice_is_over()
+
+    def _slice_is_over(self) -> None:
+        """While sending: see whether to go on."""
+        if self.sock.fileno() == -1:
+            raise closed_error() from None
+        time.sleep(0.001)
 
     def _send_privately(self, message: Message, attempt: int) -> bool:
         """Send over a pair of its own; False to try again.
@@ -209,14 +220,14 @@ class PacketChannel:
         announced = False
         try:
             size = fragment_size(mine)
-            packets = framing.fragment_packets(message, framing.PRIVATE, size)
-            load_handles(mine, packets, message, attempt)
+            handles = framing.handle_packets(message.handles)
+            load_handles(mine, handles, message, attempt)
             head = Head.of(message, framing.PRIVATE).encode()
             # Not patient: what is in flight is to be let go of, see `load_handles`.
             self._send_waiting(self.sock, [head], [theirs.fileno()], patient=False)
             announced = True
             forget_private(theirs)
-            self._send_body(mine, packets)
+            self._send_body(mine, handles, message.parts, size)
         except InFlightError:
             if self.sock.fileno() == -1:
                 raise closed_error() from None
@@ -236,14 +247,28 @@ class PacketChannel:
             time.sleep(moment(attempt))
         return False
 
+    # By themselves because of what `packets` says on loops.
     def _send_body(
         self,
         mine: _socket.socket,
-        packets: Iterator[tuple[list[Buffer], list[int]]],
+        handles: Iterator[tuple[list[Buffer], Sequence[int]]],
+        parts: Iterable[memoryview],
+        size: int,
     ) -> None:
-        # By itself because of what `packets` says on loops.
-        for packet in packets:
+        for packet in handles:
             self._send_waiting(mine, *packet)
+        for part in parts:
+            self._send_part(mine, part, size)
+
+    def _send_part(self, mine: _socket.socket, part: memoryview, size: int) -> None:
+        start = 0
+        while start < len(part):
+            try:
+                start = send_fragments(mine, part, start, size)
+            except BlockingIOError:
+                self._slice_is_over()
+            if self.sock.fileno() == -1:
+                raise closed_error()
 
     # -------------------------------------------------------------- receiving
 
@@ -370,7 +395,7 @@ class PacketChannel:
             if self._receiver is None:
                 self._receiver = Receiver(self.sock)
             return self._receiver
-        fresh = Receiver(self.sock, True, into)
+        fresh = Receiver(self.sock, True, into, self._spent)
         kept, channels = self.kept, keeping
         if kept:
             # Operators and no calls, as above.

@@ -15,7 +15,7 @@ No packet is empty, since an empty packet looks like end-of-file to its reader.
 
 from __future__ import annotations
 
-from struct import Struct
+from struct import Struct, pack, unpack_from
 
 from mp_connection._cpickle import PickleBuffer
 from mp_connection._parts import GivenPart, part_of
@@ -127,7 +127,7 @@ class Head:
         numbers = self.lengths[:]
         for index in self.as_bytes:
             numbers[index] |= _AS_BYTES
-        return fixed + Struct(f"<{len(numbers)}Q").pack(*numbers)
+        return fixed + pack(f"<{len(numbers)}Q", *numbers)
 
     @classmethod
     def of(cls, message: Message, transport: int) -> Head:
@@ -152,7 +152,7 @@ class Head:
             raise FramingError(f"not the head of a message: {bytes(view[:12])!r}")
         if count > MAX_PARTS or len(view) < end:
             raise FramingError(f"a head announces {count} parts and does not list them")
-        numbers = Struct(f"<{count}Q").unpack_from(view, _FIXED.size)
+        numbers = unpack_from(f"<{count}Q", view, _FIXED.size)
         lengths: Sequence[int] = numbers
         as_bytes: list[int] = []
         if max(numbers) >= _AS_BYTES:
@@ -231,7 +231,7 @@ def split_inline(head: Head, rest: memoryview) -> list[Buffer]:
 
 def fragment_packets(
     message: Message, transport: int, fragment: int
-) -> Iterator[tuple[list[Buffer], list[int]]]:
+) -> Iterator[tuple[list[Buffer], Sequence[int]]]:
     """The packets of a large message: (buffers to gather, descriptors).
 
     Args:
@@ -244,12 +244,18 @@ def fragment_packets(
     if transport == FRAGMENTS:
         yield [Head.of(message, FRAGMENTS).encode()], rest[:MAX_HANDLES]
         rest = rest[MAX_HANDLES:]
-    while rest:
-        yield [bytes((HANDLES,))], rest[:MAX_HANDLES]
-        rest = rest[MAX_HANDLES:]
+    yield from handle_packets(rest)
     for part in message.parts:
         for start in range(0, len(part), fragment):
             yield [part[start : start + fragment]], []
+
+
+def handle_packets(
+    handles: Sequence[int],
+) -> Iterator[tuple[list[Buffer], Sequence[int]]]:
+    """The packets of descriptors that come before the fragments."""
+    for start in range(0, len(handles), MAX_HANDLES):
+        yield [bytes((HANDLES,))], handles[start : start + MAX_HANDLES]
 
 
 class Assembler:
@@ -316,7 +322,12 @@ class Assembler:
         if self._room - self.filled < min(length - self.filled, WINDOW):
             self._room = min(length, self.filled + GROWTH)
         with self._parts[-1].view(self._room) as whole:
+            self._room = min(length, len(whole))  # there may be more at once
             return whole[self.filled : self._room]
+
+    def reserve(self) -> int:
+        """How much of that there has to be for one fragment more; 0 for its last."""
+        return 0 if self._room == self._lengths[len(self._parts) - 1] else WINDOW
 
     def leave(self) -> None:
         """Take the bytes that have arrived out of the receiver's memory."""

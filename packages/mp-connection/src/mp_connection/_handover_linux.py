@@ -23,13 +23,14 @@ from mp_connection._packets_linux import (
     fragment_size,
     load_handles,
     private_pair,
+    send_fragments,
     send_packet,
 )
 from mp_connection._padding import padding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from typing_extensions import Buffer
 
@@ -52,22 +53,26 @@ class Handover:
         OSError: there are no descriptors left.
     """
 
-    __slots__ = ("_left", "_make_file", "_mine", "_packets", "_theirs", "announcement")
+    __slots__ = (
+        "_handles", "_make_file", "_mine", "_parts", "_size", "_start", "_theirs",
+        "announcement",
+    )  # fmt: skip
 
     def __init__(
         self, message: Message, step: int, make_file: Callable[[], int]
     ) -> None:
         self._make_file = make_file
         self._mine, self._theirs = private_pair()
-        self._left: Sequence[Buffer] = ()  # a packet that found no room
-        self._packets = framing.fragment_packets(
-            message, framing.PRIVATE, fragment_size(self._mine)
-        )
+        self._size = fragment_size(self._mine)
+        self._parts = message.parts
+        self._start = 0  # of what is left of the first part
         head = Head.of(message, framing.PRIVATE).encode()
         #: The buffers of the packet that tells of the message, and goes first.
         self.announcement: list[Buffer] = [head, padding(len(head), step)]
         try:
-            load_handles(self._mine, self._packets, message, 0)
+            handles = framing.handle_packets(message.handles)
+            load_handles(self._mine, handles, message, 0)
+            self._handles = list(handles)  # what is left, of very many
         except BaseException:
             self.close()
             raise
@@ -91,20 +96,27 @@ class Handover:
         Raises:
             BrokenPipeError: the receiver is dead, or gave up.
         """
-        while self._left or self._next():
+        while self._handles or self._parts:
             try:
-                send_packet(self._mine, self._left, (), DONTWAIT)
-                self._left = ()
+                self._send_some()
             except BlockingIOError:
                 if not self._wait(seconds):
                     return False
         return True
 
-    def _next(self) -> bool:
-        for buffers, _ in self._packets:
-            self._left = buffers
-            return True
-        return False
+    def _send_some(self) -> None:
+        """Send a few packets, or raise and send none."""
+        if self._handles:
+            send_packet(self._mine, *self._handles[0], DONTWAIT)
+            del self._handles[0]
+            return
+        part = self._parts[0]
+        if self._start < len(part):
+            self._start = send_fragments(
+                self._mine, part, self._start, self._size, DONTWAIT
+            )
+        if self._start == len(part):
+            self._parts, self._start = self._parts[1:], 0
 
     def _wait(self, seconds: float) -> bool:
         poll = select.poll()
@@ -119,15 +131,15 @@ class Handover:
             BlockingIOError: too many descriptors are in flight.
             OSError: there is no memory or no descriptor left.
         """
+        while self._handles:
+            self._send_some()
         file = self._make_file()
         try:
-            while self._left or self._next():
-                for buffer in self._left:
-                    with memoryview(buffer) as view:
-                        done = 0
-                        while done < len(view):
-                            done += os.write(file, view[done:])
-                self._left = ()
+            for part in self._parts:
+                while self._start < len(part):
+                    self._start += os.write(file, part[self._start :])
+                self._start = 0
+            self._parts = []
             # So that there is room for one more packet, though nobody has read.
             self._mine.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _MUCH)
             send_packet(self._mine, [b"\0"], [file], DONTWAIT)

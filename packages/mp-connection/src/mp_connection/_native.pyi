@@ -32,6 +32,22 @@ class Blank(Buffer):
     def result(self) -> bytes: ...
 
 def blank_array(size: int, /) -> bytearray: ...
+def send_fragments(
+    fileno: Callable[[], int],
+    data: Buffer,
+    start: int,
+    fragment: int,
+    flags: int,
+    /,
+) -> int: ...
+def receive_fragments(
+    fileno: Callable[[], int],
+    view: Buffer,
+    reserve: int,
+    flags: int,
+    handles: bool,
+    /,
+) -> tuple[int, Control | None]: ...
 
 class Noter:
     def __new__(cls, memory: Buffer) -> Self: ...

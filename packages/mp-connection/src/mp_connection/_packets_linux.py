@@ -22,17 +22,22 @@ import select
 from array import array
 
 from mp_connection import _framing as framing
+from mp_connection._backend import native
 from mp_connection.errors import ChannelClosedError
 from mp_connection.lifecycle import after_fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import NoReturn
 
     from typing_extensions import Buffer
 
     from mp_connection._framing import Message
     from mp_connection._native import Control, Packet
+
+    #: Ends of private pairs that are to be closed; a set that threads can share.
+    Spent = dict[_socket.socket, None]
 
 #: What `recvmsg` is asked for: a whole small packet and all descriptors it can carry,
 #: which must not leak into programs that other threads start meanwhile.
@@ -52,6 +57,8 @@ SLICE_SECONDS = 0.2
 
 _KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_NONBLOCK
 _LARGEST_FRAGMENT = 200_000
+_PEEK = _socket.MSG_PEEK | DONTWAIT
+_HEAD, _PRIVATE = bytes((framing.HEAD,)), bytes((framing.PRIVATE,))
 
 _slice = b""
 _private: set[_socket.socket] = set()
@@ -163,6 +170,24 @@ def forget_private(sock: _socket.socket) -> None:
     """Close an end of a private pair.  A second call does nothing."""
     sock.close()
     _private.discard(sock)
+
+
+def close_spent(spent: Spent) -> None:
+    """Close ends of private pairs, and forget them."""
+    for sock in list(spent):
+        forget_private(sock)
+        spent.pop(sock, None)  # after it: a signal handler may raise in between
+
+
+def is_announced(sock: _socket.socket) -> bool:
+    """Whether the next packet is here, and announces a message over a private pair."""
+    try:
+        packet = sock.recv(3, _PEEK)
+    except OSError as error:
+        if is_of_handler(error):
+            raise
+        return False
+    return packet[:1] == _HEAD and packet[2:] == _PRIVATE
 
 
 def _close_private_after_fork() -> None:
@@ -285,18 +310,44 @@ def send_packet(
     except BlockingIOError:
         raise
     except OSError as error:
-        meaning = send_error(sock, error)
-        try:
-            if meaning is error:
-                raise
-            raise meaning from error
-        finally:
-            del meaning  # it refers to this frame, and keeps the callers'
+        _raise_meaning(sock, error)
+
+
+def _raise_meaning(sock: _socket.socket, error: OSError) -> NoReturn:
+    meaning = send_error(sock, error)
+    try:
+        if meaning is error:
+            raise error
+        raise meaning from error
+    finally:
+        del meaning, error  # they refer to this frame, and keep the callers'
+
+
+def send_fragments(
+    sock: _socket.socket, part: memoryview, start: int, fragment: int, flags: int = 0
+) -> int:
+    """Send packets of *fragment* bytes from a place on; where the next one begins.
+
+    Raises:
+        BlockingIOError, BrokenPipeError, ChannelClosedError: as `send_packet`, if
+            nothing was sent.
+    """
+    try:
+        if native is None:
+            return start + sock.send(part[start : start + fragment], flags | NOSIGNAL)
+        done: int = native.send_fragments(
+            sock.fileno, part, start, fragment, flags | NOSIGNAL
+        )
+        return done
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        _raise_meaning(sock, error)
 
 
 def load_handles(
     mine: _socket.socket,
-    packets: Iterator[tuple[list[Buffer], list[int]]],
+    packets: Iterator[tuple[list[Buffer], Sequence[int]]],
     message: Message,
     attempt: int,
 ) -> None:

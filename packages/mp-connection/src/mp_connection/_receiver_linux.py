@@ -11,6 +11,7 @@ import os
 from array import array
 
 from mp_connection import _framing as framing
+from mp_connection._backend import native
 from mp_connection._framing import MAX_HANDLES, Assembler, Head
 from mp_connection._packets_linux import (
     CLOEXEC,
@@ -19,8 +20,10 @@ from mp_connection._packets_linux import (
     TRUNC,
     adoptions,
     close_handles,
+    close_spent,
     forget_private,
     handles_of,
+    is_announced,
     is_of_handler,
     note_private,
     packets,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from mp_connection._native import Control, Packet
+    from mp_connection._packets_linux import Spent
 
 _NOTHING: Control = ((0, 0, b""),)  # beside a packet whose descriptor was lost
 _ONE_HANDLE = _socket.CMSG_SPACE(array("i").itemsize)
@@ -91,6 +95,10 @@ class Receiver:
         sock: the socket, which stays the caller's.
         shared: others read there too, so that no message comes in fragments.
         into: where the bytes of a message go, if it fits and did not come inline.
+        spent: takes the end of a private pair that was read if the announcement of the
+            next one is here, to be closed when that has been received.  The kernel
+            looks for descriptors that nobody can reach, for 40 µs, when such a socket
+            is closed while any is on its way.
 
     Attributes:
         packet: a packet that was received and not looked at yet.
@@ -110,6 +118,7 @@ class Receiver:
         "_private",
         "_shared",
         "_sock",
+        "_spent",
         "packet",
         "received",
     )
@@ -119,10 +128,12 @@ class Receiver:
         sock: _socket.socket,
         shared: bool = False,
         into: memoryview | None = None,
+        spent: Spent | None = None,
     ) -> None:
         self._sock = sock
         self._shared = shared
         self._into = into
+        self._spent = spent
         self.packet: Packet | None = None
         self.received: Received | None = None
         self._head: Head | None = None
@@ -259,6 +270,8 @@ class Receiver:
                 pass
         assert self._private is not None
         note_private(self._private)
+        if self._spent:
+            close_spent(self._spent)
 
     def _more_handles(self, head: Head) -> Received | None:
         assert self.packet is not None
@@ -308,7 +321,7 @@ class Receiver:
     def _receive_into(
         self, sock: _socket.socket, view: memoryview, flags: int, assembler: Assembler
     ) -> int | None:
-        """Receive one packet into *view*; None if a file came, with all that follows.
+        """Receive packets into *view*; None if a file came, with all that follows.
 
         A sender that nobody listens to leaves the rest of its message in a file (see
         `Handover`).
@@ -325,12 +338,20 @@ class Receiver:
                 assembler.filled += count
                 self._place += count
             return count
-        arguments = ((view,),), (_ONE_HANDLE,), (flags | TRUNC | CLOEXEC,)
-        for count, control, got, _ in map(sock.recvmsg_into, *arguments):
-            if not control and not got & CTRUNC:
+        if native is not None:
+            asked = (sock.fileno,), (view,), (assembler.reserve(),), (flags,), (True,)
+            for count, came in map(native.receive_fragments, *asked):
                 assembler.filled += count
-                return count
-            self._left = control or _NOTHING
+                if came is None:
+                    return count  # type: ignore[no-any-return]
+                self._left = came or _NOTHING
+        else:
+            arguments = ((view,),), (_ONE_HANDLE,), (flags | TRUNC | CLOEXEC,)
+            for count, control, got, _ in map(sock.recvmsg_into, *arguments):
+                if not control and not got & CTRUNC:
+                    assembler.filled += count
+                    return count
+                self._left = control or _NOTHING
         self._take_file()
         return None
 
@@ -348,7 +369,10 @@ class Receiver:
             # The message had to be received, lest its fragments be taken for others.
             raise HandleError(_LOST)
         if self._private is not None:
-            forget_private(self._private)
+            if self._spent is not None and is_announced(self._sock):
+                self._spent[self._private] = None
+            else:
+                forget_private(self._private)
         self._close_file()
         received = Received(assembler.parts(), [], head.pickled)
         received.placed = assembler.placed
@@ -394,12 +418,17 @@ class Receiver:
 def receive_into(
     sock: _socket.socket, view: memoryview, flags: int, assembler: Assembler
 ) -> int:
-    """Receive one packet into *view* and count it; its length.
+    """Receive packets into *view* and count them; their length.
 
     That is the real one, because of MSG_TRUNC: a packet that is longer than the view
     shows.
     """
     count = 0
+    if native is not None:
+        asked = (sock.fileno,), (view,), (assembler.reserve(),), (flags,), (False,)
+        for count, _ in map(native.receive_fragments, *asked):
+            assembler.filled += count
+        return count
     # Received and counted in one go: see `packets`.
     for count in map(sock.recv_into, (view,), (0,), (flags | TRUNC,)):
         assembler.filled += count
