@@ -13,7 +13,6 @@ assert sys.platform == "linux"
 
 import _socket
 import os
-import select
 
 from mp_connection import _framing as framing
 from mp_connection._framing import Head
@@ -25,6 +24,7 @@ from mp_connection._packets_linux import (
     private_pair,
     send_fragments,
     send_packet,
+    slice_writes,
 )
 from mp_connection._padding import padding
 
@@ -96,32 +96,28 @@ class Handover:
         Raises:
             BrokenPipeError: the receiver is dead, or gave up.
         """
-        while self._handles or self._parts:
-            try:
-                self._send_some()
-            except BlockingIOError:
-                if not self._wait(seconds):
-                    return False
+        if seconds > 0:
+            slice_writes(self._mine, seconds)
+        try:
+            while self._handles or self._parts:
+                self._send_some(0 if seconds > 0 else DONTWAIT)
+        except BlockingIOError:
+            return False
         return True
 
-    def _send_some(self) -> None:
+    def _send_some(self, flags: int) -> None:
         """Send a few packets, or raise and send none."""
         if self._handles:
-            send_packet(self._mine, *self._handles[0], DONTWAIT)
+            send_packet(self._mine, *self._handles[0], flags)
             del self._handles[0]
             return
         part = self._parts[0]
         if self._start < len(part):
             self._start = send_fragments(
-                self._mine, part, self._start, self._size, DONTWAIT
+                self._mine, part, self._start, self._size, flags
             )
         if self._start == len(part):
             self._parts, self._start = self._parts[1:], 0
-
-    def _wait(self, seconds: float) -> bool:
-        poll = select.poll()
-        poll.register(self._mine, select.POLLOUT)
-        return bool(poll.poll(seconds * 1000))
 
     def leave(self) -> None:
         """Put the rest into a file, for whoever receives the message.
@@ -132,7 +128,7 @@ class Handover:
             OSError: there is no memory or no descriptor left.
         """
         while self._handles:
-            self._send_some()
+            self._send_some(DONTWAIT)
         file = self._make_file()
         try:
             for part in self._parts:
