@@ -25,6 +25,7 @@ from mp_process import current_process, get_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Any, ClassVar, ParamSpec, Self, TypeVar
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     P = ParamSpec("P")
+else:
+    import _signal  # the enumerations of `signal` cost a child a millisecond
 
 _SERIALIZERS = ("pickle", "xmlrpclib")
 
@@ -445,9 +448,7 @@ def _serve(
     """The body of a manager's process."""
     current_process().authkey = authkey
     # Ctrl-C at a terminal reaches all processes; the parent tells this one.
-    import signal  # not for whoever has managers elsewhere
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
     try:
         if initializer is not None:
             initializer(*initargs)

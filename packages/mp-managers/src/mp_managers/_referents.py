@@ -10,6 +10,7 @@ from mp_managers import _standard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import queue
     from collections.abc import Iterable
     from typing import Any, Generic, TypeVar
 
@@ -149,6 +150,13 @@ def make_condition(lock: Any = None) -> threading.Condition:
     from mp_managers._proxy import referent_of
 
     return threading.Condition(None if lock is None else referent_of(lock))
+
+
+def make_queue(maxsize: int = 0) -> queue.Queue[Any]:
+    """The referent of `SyncManager.Queue`."""
+    import queue  # not for servers that have none
+
+    return queue.Queue(maxsize)
 
 
 Namespace.__module__ = Value.__module__ = "mp_managers"

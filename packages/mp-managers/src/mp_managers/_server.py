@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _thread
 import os
-import queue
+import sys
 import threading
 import time
 
@@ -341,7 +341,11 @@ class Server(Desk):
                 obj.release()
             except (RuntimeError, ValueError):
                 pass
-        elif name in ("get", "get_nowait") and isinstance(obj, queue.Queue):
+            return
+        queue = sys.modules.get("queue")  # not imported before somebody has one
+        if queue is None or name not in ("get", "get_nowait"):
+            return
+        if isinstance(obj, queue.Queue):
             with obj.mutex:
                 if type(obj) is queue.Queue:
                     obj.queue.appendleft(result)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import queue
 import threading
 
 from mp_managers import _standard
@@ -17,6 +16,7 @@ from mp_managers._referents import (
     Value,
     make_array,
     make_condition,
+    make_queue,
 )
 from mp_managers._sync_proxies import (
     AcquirerProxy,
@@ -180,8 +180,8 @@ _register("Condition", make_condition, ConditionProxy)
 _register("Event", threading.Event, EventProxy)
 _register("Lock", threading.Lock, AcquirerProxy)
 _register("Namespace", Namespace, NamespaceProxy)
-_register("Queue", queue.Queue, QueueProxy)
-_register("JoinableQueue", queue.Queue, QueueProxy)
+_register("Queue", make_queue, QueueProxy)
+_register("JoinableQueue", make_queue, QueueProxy)
 _register("RLock", RLock, AcquirerProxy)
 _register("Semaphore", threading.Semaphore, AcquirerProxy)
 _register("Array", make_array, ArrayProxy)
