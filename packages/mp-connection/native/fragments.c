@@ -36,7 +36,7 @@ Returns:\n\
     Where the next packet begins.\n\
 \n\
 Raises:\n\
-    OSError: that of send(2), if nothing was sent.");
+    OSError: that of send(2), if nothing was sent; or the socket is closed.");
 
 static PyObject *
 send_fragments(PyObject *module, PyObject *args)
