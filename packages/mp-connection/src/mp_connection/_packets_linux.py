@@ -67,15 +67,13 @@ _closes_private = False
 
 def _timeval(sock: _socket.socket, seconds: float) -> bytes:
     """A time as a ``struct timeval`` of this kernel and C library."""
-    value = _timevals.get(seconds)
-    if value is None:
-        # Two numbers of 4 or 8 bytes: on 32-bit systems SO_RCVTIMEO is one option or
-        # another, depending on the C library's time_t.  The kernel tells by what it
-        # returns (socket(7)).
-        size = len(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, 16)) // 2
-        fields = divmod(int(seconds * 1e6), 1_000_000)
-        value = b"".join(n.to_bytes(size, sys.byteorder) for n in fields)
-        _timevals[seconds] = value
+    # Two numbers of 4 or 8 bytes: on 32-bit systems SO_RCVTIMEO is one option or
+    # another, depending on the C library's time_t.  The kernel tells by what it
+    # returns (socket(7)).
+    size = len(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, 16)) // 2
+    fields = divmod(int(seconds * 1e6), 1_000_000)
+    value = b"".join(n.to_bytes(size, sys.byteorder) for n in fields)
+    _timevals[seconds] = value
     return value
 
 
@@ -85,13 +83,13 @@ def slice_reads(sock: _socket.socket) -> None:
     A time-out of the kernel's, which belongs to the description: every holder gets the
     slices without asking, and nothing has to be done for a call.
     """
-    value = _timeval(sock, SLICE_SECONDS)
+    value = _timevals.get(SLICE_SECONDS) or _timeval(sock, SLICE_SECONDS)
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, value)
 
 
 def slice_writes(sock: _socket.socket, seconds: float = SLICE_SECONDS) -> None:
     """Let blocking sends return every so many seconds with BlockingIOError."""
-    value = _timeval(sock, seconds)
+    value = _timevals.get(seconds) or _timeval(sock, seconds)
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, value)
 
 

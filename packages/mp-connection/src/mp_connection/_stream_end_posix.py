@@ -11,17 +11,17 @@ import _thread
 import errno
 import os
 import time
-import weakref
 from array import array
 
 from mp_connection._channel import SLICE_SECONDS, keeping, slice_reads, slice_writes
 from mp_connection._descriptor_posix import poll_one
 from mp_connection._stream_framing import FrameReader
 from mp_connection.errors import ChannelClosedError
-from mp_connection.lifecycle import after_fork
+from mp_connection.lifecycle import generation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Sequence
 
     from mp_connection._channel import Received
@@ -32,8 +32,9 @@ _RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
 #: Whether the kernel ends blocking calls after a while, if it is told to.
 _SLICES = sys.platform == "linux"
 
-_ends: weakref.WeakSet[StreamEnd] = weakref.WeakSet()
-_preparing = _thread.allocate_lock()
+#: Held while an end is prepared; of each generation of forks another one, as a thread
+#: of the parent's may have held its own.
+_preparing: dict[int, LockType] = {}
 
 
 def closed_error() -> ChannelClosedError:
@@ -53,8 +54,8 @@ class StreamEnd:
         "__weakref__",
         "_carries",
         "_control",
+        "_generation",
         "_lost",
-        "_prepared",
         "_reader",
         "_reading",
         "_rest",
@@ -70,12 +71,17 @@ class StreamEnd:
         self.own = own and _SLICES
         self.bulky = False
         self.kept: list[Received | None] = []
-        self._prepared = False
+        self._generation = -1  # whose threads use the locks; -1: there are none yet
 
     def _prepare(self) -> None:
-        """Before the first message: what an end made for another process needs not."""
-        with _preparing:
-            if not self._prepared:
+        """Before the first message: what an end made for another process needs not.
+
+        Also before the first one of a forked child: threads of its parent may have held
+        the locks.
+        """
+        now = generation.number
+        with _preparing.setdefault(now, _thread.allocate_lock()):
+            if self._generation == -1:
                 if self.own:
                     self._slice()
                 self._carries = self.carries_handles
@@ -84,9 +90,9 @@ class StreamEnd:
                 #: A message that has left in part.
                 self._rest: Outgoing | None = None
                 self._reader = FrameReader()
+            if self._generation != now:
                 self._renew_locks()
-                _ends.add(self)
-                self._prepared = True
+                self._generation = now
 
     def _renew_locks(self) -> None:
         self._reading = _thread.allocate_lock()
@@ -101,12 +107,12 @@ class StreamEnd:
     @property
     def receiving(self) -> bool:
         """Whether a thread is receiving right now."""
-        return self._prepared and self._reading.locked()
+        return self._generation == generation.number and self._reading.locked()
 
     @property
     def idle(self) -> bool:
         """Whether no message stands half-way, in either direction."""
-        if not self._prepared:
+        if self._generation == -1:
             return True
         return not (self._reader.started or self._rest is not None or self.kept)
 
@@ -144,13 +150,13 @@ class StreamEnd:
         `ChannelClosedError`; but not one that waits for room in a full pipe.
         """
         self.sock.close()
-        if self._prepared:
+        if self._generation != -1:
             self._drop()
 
     def detach(self) -> int:
         """Give the descriptor to the caller; the channel is closed."""
         fd = self.sock.detach()
-        if self._prepared:
+        if self._generation != -1:
             self._drop()
         return fd
 
@@ -203,14 +209,3 @@ def handles_of(control: Sequence[tuple[int, int, bytes]]) -> list[int]:
         if (level, kind) == _RIGHTS:
             fds.frombytes(data[: len(data) // fds.itemsize * fds.itemsize])
     return fds.tolist()
-
-
-def _in_forked_child() -> None:
-    # A thread of the parent's may have held a lock at the fork.
-    global _preparing
-    _preparing = _thread.allocate_lock()
-    for end in list(_ends):
-        end._renew_locks()
-
-
-after_fork(_in_forked_child)

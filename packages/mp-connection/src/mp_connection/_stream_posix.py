@@ -39,6 +39,7 @@ from mp_connection._stream_end_posix import (
 from mp_connection._stream_framing import EARLY_LIMIT, SHORT, FrameReader
 from mp_connection._stream_sender_posix import StreamSender
 from mp_connection.errors import FramingError, HandleError
+from mp_connection.lifecycle import generation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class StreamChannel(StreamSender):
             HandleError: the descriptors of the message were lost; the next one can be
                 received.
         """
-        if not self._prepared:
+        if self._generation != generation.number:
             self._prepare()
         received: Received | None = None
         try:
@@ -178,7 +179,7 @@ class StreamChannel(StreamSender):
         head = data = b""
         control: list[tuple[int, int, bytes]] = []
         bits = CLOEXEC
-        if not self._prepared:
+        if self._generation != generation.number:
             self._prepare()
         whole = False
         try:

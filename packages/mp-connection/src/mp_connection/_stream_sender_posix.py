@@ -18,6 +18,7 @@ from mp_connection._signals import is_of_handler
 from mp_connection._stream_end_posix import StreamEnd, closed_error, deadline_error
 from mp_connection._stream_framing import SHORT
 from mp_connection.errors import HandleError
+from mp_connection.lifecycle import generation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class StreamSender(StreamEnd):
         """
         if handles:
             self.check_handles()
-        if not self._prepared:
+        if self._generation != generation.number:
             self._prepare()
         if deadline is None:
             with self._writing:
@@ -125,7 +126,7 @@ class StreamSender(StreamEnd):
         """
         if len(data) > JOIN_LIMIT:
             return False
-        if not self._prepared:
+        if self._generation != generation.number:
             self._prepare()
         flags = _SLICE if self.own else _AT_ONCE
         frame = SHORT.pack(len(data)) + data
@@ -228,7 +229,7 @@ class StreamSender(StreamEnd):
         """
         if out.started and not out.views and self._rest is not out:
             return True  # another sender has done it
-        if not self._prepared:
+        if self._generation != generation.number:
             self._prepare()
         if not self._writing.acquire(False):
             raise BlockingIOError(errno.EAGAIN, "a thread is sending")
@@ -253,7 +254,7 @@ class StreamSender(StreamEnd):
     def leave_out(self, out: Outgoing) -> None:
         """Give up waiting for a message: the next one that is sent sends its rest."""
         # Else it has not begun, or a thread is sending it.
-        if self._prepared and self._writing.acquire(False):
+        if self._generation == generation.number and self._writing.acquire(False):
             try:
                 if self._rest is out:
                     out.keep()

@@ -9,6 +9,7 @@ assert sys.platform != "win32"
 import select
 import ssl
 import time
+from weakref import WeakSet
 
 from mp_connection._channel import SLICE_SECONDS, Received, notified
 from mp_connection._connection import RecvT, SendT
@@ -19,6 +20,7 @@ from mp_connection._stream_posix import StreamChannel, closed_error
 from mp_connection._tls_stream_posix import TlsStream
 from mp_connection._wait_posix import layered
 from mp_connection.errors import AuthenticationError, HandleError
+from mp_connection.lifecycle import after_fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from mp_connection._allowing import AllowList
     from mp_connection._connection import Connection
     from mp_connection._outgoing_posix import Outgoing
+
+
+_ends: WeakSet[TlsChannel] = WeakSet()
 
 
 class TlsChannel(StreamChannel):
@@ -40,6 +45,7 @@ class TlsChannel(StreamChannel):
     def __init__(self, stream: TlsStream) -> None:
         super().__init__(stream)
         self._prepare()  # before a thread can hold a lock of the stream's
+        _ends.add(self)
 
     def _renew_locks(self) -> None:
         super()._renew_locks()
@@ -257,3 +263,12 @@ def connection_over(
     """The connection over a channel."""
     assert isinstance(channel, TlsChannel)
     return TlsConnection._over(channel, allow=allow)
+
+
+def _in_forked_child() -> None:
+    # Closing one takes a lock of its stream, too.
+    for end in list(_ends):
+        end._prepare()
+
+
+after_fork(_in_forked_child)
