@@ -267,9 +267,7 @@ def test_announcements_are_told_from_other_packets(pair: Pair) -> None:
     assert is_announced(pair[1])
     assert open_descriptors() == before
     pair[0].close()  # and the packet is still there
-    packet, control, flags, _ = pair[1].recvmsg(
-        1000, 1000, CLOEXEC
-    )  # it is still there
+    packet, control, flags, _ = pair[1].recvmsg(1000, 1000, CLOEXEC)
     assert packet
     assert flags == CLOEXEC
     close_handles(handles_of(control))

@@ -226,6 +226,21 @@ def test_callbacks_run_in_order_in_the_child_whatever_they_raise() -> None:
     assert order == []
 
 
+def test_a_callback_may_be_registered_once_for_all() -> None:
+    order: list[int] = []
+
+    def note() -> None:
+        order.append(1)
+
+    for once in (True, True, False):
+        after_fork(note, once=once)
+
+    def child() -> None:
+        assert order == [1, 1]
+
+    in_child(child)
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_while_another_thread_registers_finds_everything() -> None:
     fixed = [Owner() for _ in range(5)]

@@ -203,13 +203,9 @@ class PacketChannel:
                 # description O_NONBLOCK.
                 if not patient and isinstance(error, InFlightError):
                     raise
-                self._slice_is_over()
-
-    def _slice_is_over(self) -> None:
-        """While sending: see whether to go on."""
-        if self.sock.fileno() == -1:
-            raise closed_error() from None
-        time.sleep(0.001)
+                if self.sock.fileno() == -1:
+                    raise closed_error() from None
+                time.sleep(0.001)
 
     def _send_privately(self, message: Message, attempt: int) -> bool:
         """Send over a pair of its own; False to try again.
@@ -265,8 +261,8 @@ class PacketChannel:
         while start < len(part):
             try:
                 start = send_fragments(mine, part, start, size)
-            except BlockingIOError:
-                self._slice_is_over()
+            except BlockingIOError:  # a slice is over
+                time.sleep(0.001)
             if self.sock.fileno() == -1:
                 raise closed_error()
 

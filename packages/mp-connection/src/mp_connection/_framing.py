@@ -167,6 +167,15 @@ class Head:
         return head, rest
 
 
+#: How much of a packet `is_announcement` has to see.
+TELLING = 3
+
+
+def is_announcement(start: bytes) -> bool:
+    """Whether a packet that begins so announces a message over a private pair."""
+    return len(start) >= TELLING and start[0] == HEAD and start[2] == PRIVATE
+
+
 def flat(buffer: Buffer) -> memoryview:
     """The bytes of any buffer, whatever its item size, shape and order.
 

@@ -96,11 +96,13 @@ class Handover:
         Raises:
             BrokenPipeError: the receiver is dead, or gave up.
         """
+        flags = DONTWAIT
         if seconds > 0:
             slice_writes(self._mine, seconds)
+            flags = 0
         try:
             while self._handles or self._parts:
-                self._send_some(0 if seconds > 0 else DONTWAIT)
+                self._send_some(flags)
         except BlockingIOError:
             return False
         return True

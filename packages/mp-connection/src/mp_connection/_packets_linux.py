@@ -58,11 +58,9 @@ SLICE_SECONDS = 0.2
 _KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_NONBLOCK
 _LARGEST_FRAGMENT = 200_000
 _PEEK = _socket.MSG_PEEK | DONTWAIT
-_HEAD, _PRIVATE = bytes((framing.HEAD,)), bytes((framing.PRIVATE,))
 
 _timevals: dict[float, bytes] = {}
 _private: set[_socket.socket] = set()
-_closes_private = False
 
 
 def _timeval(sock: _socket.socket, seconds: float) -> bytes:
@@ -146,7 +144,7 @@ def private_pair() -> tuple[_socket.socket, _socket.socket]:
     Neither end may survive in a forked child, where it would hide the death of the
     process that uses it: give both to `forget_private` in the end.
     """
-    _close_private_after_fork()
+    after_fork(_close_private, once=True)  # most processes never have such a pair
     mine, theirs = packet_pair(shared=False)
     try:
         slice_writes(mine)
@@ -161,7 +159,7 @@ def private_pair() -> tuple[_socket.socket, _socket.socket]:
 
 def note_private(sock: _socket.socket) -> None:
     """Note the end of a private pair that has arrived with a message."""
-    _close_private_after_fork()
+    after_fork(_close_private, once=True)
     _private.add(sock)
 
 
@@ -181,19 +179,11 @@ def close_spent(spent: Spent) -> None:
 def is_announced(sock: _socket.socket) -> bool:
     """Whether the next packet is here, and announces a message over a private pair."""
     try:
-        packet = sock.recv(3, _PEEK)
+        return framing.is_announcement(sock.recv(framing.TELLING, _PEEK))
     except OSError as error:
         if is_of_handler(error):
             raise
         return False
-    return packet[:1] == _HEAD and packet[2:] == _PRIVATE
-
-
-def _close_private_after_fork() -> None:
-    global _closes_private
-    if not _closes_private:  # most processes never have such a pair
-        after_fork(_close_private)
-        _closes_private = True
 
 
 def _close_private() -> None:

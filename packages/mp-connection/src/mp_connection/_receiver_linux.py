@@ -324,27 +324,34 @@ class Receiver:
         """Receive packets into *view*; None if a file came, with all that follows.
 
         A sender that nobody listens to leaves the rest of its message in a file (see
-        `Handover`).
+        `Handover`), but on a channel that is not shared.
+
+        Returns:
+            Their length; the real one, because of MSG_TRUNC: more than the view has
+            room for if a packet was too long for it.
         """
-        if self._private is None:
-            return receive_into(sock, view, flags, assembler)
         count = 0
         if self._left:  # and an exception prevented what follows
             self._take_file()
             return None
         if self._file != -1:
-            # Read and counted in one go: see `packets`.
+            # Read and counted in one go, here as below: see `packets`.
             for count in map(os.preadv, (self._file,), ((view,),), (self._place,)):
                 assembler.filled += count
                 self._place += count
             return count
         if native is not None:
-            asked = (sock.fileno,), (view,), (assembler.reserve(),), (flags,), (True,)
+            alone, rest = self._private is not None, assembler.reserve()
+            asked = (sock.fileno,), (view,), (rest,), (flags,), (alone,)
             for count, came in map(native.receive_fragments, *asked):
                 assembler.filled += count
                 if came is None:
                     return count  # type: ignore[no-any-return]
                 self._left = came or _NOTHING
+        elif self._private is None:
+            for count in map(sock.recv_into, (view,), (0,), (flags | TRUNC,)):
+                assembler.filled += count
+            return count
         else:
             arguments = ((view,),), (_ONE_HANDLE,), (flags | TRUNC | CLOEXEC,)
             for count, control, got, _ in map(sock.recvmsg_into, *arguments):
@@ -413,26 +420,6 @@ class Receiver:
         if file != -1:
             os.close(file)
         close_handles(handles_of(left))
-
-
-def receive_into(
-    sock: _socket.socket, view: memoryview, flags: int, assembler: Assembler
-) -> int:
-    """Receive packets into *view* and count them; their length.
-
-    That is the real one, because of MSG_TRUNC: a packet that is longer than the view
-    shows.
-    """
-    count = 0
-    if native is not None:
-        asked = (sock.fileno,), (view,), (assembler.reserve(),), (flags,), (False,)
-        for count, _ in map(native.receive_fragments, *asked):
-            assembler.filled += count
-        return count
-    # Received and counted in one go: see `packets`.
-    for count in map(sock.recv_into, (view,), (0,), (flags | TRUNC,)):
-        assembler.filled += count
-    return count
 
 
 def whole(packet: bytes) -> Received:

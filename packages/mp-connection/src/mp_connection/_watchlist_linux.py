@@ -32,8 +32,6 @@ FEWEST = 16
 #: Seconds that the system can be told to wait at a time.
 _LONGEST = 86_400.0
 
-_registered = False
-
 
 class Watchlist:
     """A list that was waited for.
@@ -54,7 +52,7 @@ class Watchlist:
     def watch(self) -> bool:
         """Hand the descriptors to the kernel; whether that is possible."""
         if self._position is None:
-            _forget_after_fork()
+            after_fork(_in_forked_child, once=True)
             fds = [number() for number in self.numbers]
             self._position = {fd: index for index, fd in enumerate(fds)}
             try:
@@ -114,13 +112,6 @@ def wait_again(objects: Sequence[Any], timeout: float | None) -> list[Any] | Non
 def _is_plain(kind: type[Connection[Any, Any]]) -> bool:
     """Whether nobody has replaced the descriptor of a class."""
     return kind.fileno is Connection.fileno
-
-
-def _forget_after_fork() -> None:
-    global _registered
-    if not _registered:
-        after_fork(_in_forked_child)
-        _registered = True
 
 
 def _in_forked_child() -> None:

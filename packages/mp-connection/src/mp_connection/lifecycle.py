@@ -118,7 +118,7 @@ def _call(callback: Callable[[], object]) -> None:
         sys.excepthook(*sys.exc_info())
 
 
-def after_fork(callback: Callable[[], object]) -> None:
+def after_fork(callback: Callable[[], object], once: bool = False) -> None:
     """Call *callback* first thing in every forked child, in order of registration.
 
     Descriptors of `close_after_fork` are closed already.  An exception is printed, and
@@ -126,8 +126,11 @@ def after_fork(callback: Callable[[], object]) -> None:
 
     Args:
         callback: takes nothing; kept for ever.
+        once: do nothing if it is registered already, for what is registered when it is
+            first needed.
     """
-    _fork_callbacks.append(callback)
+    if not (once and callback in _fork_callbacks):
+        _fork_callbacks.append(callback)
 
 
 def close_after_fork(owner: Closeable) -> None:

@@ -336,16 +336,13 @@ class Server(Desk):
     @staticmethod
     def _take_back(obj: Any, name: str, result: Any) -> None:
         """Undo a call whose result reaches nobody, where it would be missed."""
+        queue = sys.modules.get("queue")  # not imported before somebody has one
         if name == "acquire" and result is True:
             try:
                 obj.release()
             except (RuntimeError, ValueError):
                 pass
-            return
-        queue = sys.modules.get("queue")  # not imported before somebody has one
-        if queue is None or name not in ("get", "get_nowait"):
-            return
-        if isinstance(obj, queue.Queue):
+        elif queue and name in ("get", "get_nowait") and isinstance(obj, queue.Queue):
             with obj.mutex:
                 if type(obj) is queue.Queue:
                     obj.queue.appendleft(result)

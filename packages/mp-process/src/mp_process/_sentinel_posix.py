@@ -66,19 +66,22 @@ class Watch:
 
     Attributes:
         child_end: what the child has to keep open until it ends; None with pidfds.
-        by_pidfd: whether the sentinel is a pidfd, through which signals can be sent.
     """
 
-    __slots__ = ("_reading", "by_pidfd", "child_end")
+    __slots__ = ("_reading", "child_end")
 
     def __init__(self) -> None:
         self._reading: Descriptor | None = None
         self.child_end: Descriptor | None = None
-        self.by_pidfd: bool = _have_pidfds or have_pidfds()
-        if not self.by_pidfd:
+        if not have_pidfds():
             with no_fork:
                 self._reading, self.child_end = pipe()
                 self._reading.private()
+
+    @property
+    def by_pidfd(self) -> bool:
+        """Whether the sentinel is a pidfd, through which signals can be sent."""
+        return self._reading is None
 
     def close_child_end(self) -> None:
         """Close what the child has of its own by now."""
@@ -100,7 +103,6 @@ class Watch:
                 return opened
             # It has ended, and somebody else's wait() or an ignored SIGCHLD has
             # reaped it: this is readable for ever.
-            self.by_pidfd = False
             with no_fork:
                 self._reading, writing = pipe()
                 self._reading.private()

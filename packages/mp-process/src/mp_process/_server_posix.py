@@ -210,10 +210,8 @@ class _Server:
             watch = open_pidfd(pid)
         except OSError:
             watch = -1  # no descriptors left: whoever asked opens its own
-        if watch == -1:
-            _answer(reply, pid)
-        else:
-            _answer(reply, pid, watch)
+        _answer(reply, pid, watch)
+        if watch != -1:
             os.close(watch)
 
     def _leave(self) -> None:
