@@ -172,6 +172,12 @@ def _refuse_elsewhere(creator: int) -> Unloadable:
     return Unloadable()
 
 
+def refuse_when_there(path: str) -> None:
+    """Raise an exception, once a file is there."""
+    wait_for(path)
+    raise RuntimeError("not to be unpickled")
+
+
 def make_unloadable(_: object = None) -> Unloadable:
     return Unloadable()
 

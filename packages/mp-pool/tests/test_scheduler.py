@@ -827,6 +827,65 @@ def test_closing_keeps_an_idle_worker_for_what_can_be_taken_back() -> None:
     assert [a.worker for a in world.kinds(Stop)] == [2]
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_chunk_that_comes_when_all_workers_are_stopping_is_run(size: int) -> None:
+    world = World(size)
+    for number in range(1, size + 1):
+        world.ready(number)
+    world.scheduler.close()
+    world.perform()
+    assert len(world.kinds(Stop)) == size
+    world.submit(*(late := [Chunk(0), Chunk(1)]))
+    new = [a.worker for a in world.kinds(Start)][size:]
+    assert len(new) == min(size, 2)
+    for number in range(1, size + 1):
+        world.die(number, by_itself=True)
+    assert not world.scheduler.finished
+    for number in new:
+        world.ready(number)
+    for number in (new * 2)[:2]:
+        world.run_one(number)
+    assert [chunk.outcomes for chunk in late] == [["done"]] * 2
+    for number in new:
+        world.die(number, by_itself=True)
+    assert world.scheduler.finished
+
+
+def test_chunk_that_comes_late_has_no_more_workers_started_than_it_needs() -> None:
+    world = World(3, lifetime=1)
+    for number in (1, 2, 3):
+        world.ready(number)
+    world.submit(long := Chunk(0))
+    world.receive(1)
+    world.scheduler.close()
+    world.perform()
+    assert len(world.kinds(Stop)) == 2
+    world.submit(late := Chunk(1))
+    assert [a.worker for a in world.kinds(Start)] == [1, 2, 3, 4]
+    world.die(4)  # by a signal, before it was ready
+    world.ready(5)
+    world.run_one(5)
+    assert late.outcomes == ["done"]
+    for step in (world.begin, world.finish, world.arrive):
+        step(1)
+    assert long.outcomes == ["done"]
+    assert len(world.kinds(Start)) == 5
+
+
+def test_worker_whose_lifetime_ended_is_replaced_for_a_late_chunk() -> None:
+    world = World(1, lifetime=1)
+    world.ready(1)
+    world.submit(Chunk(0))
+    world.scheduler.close()
+    world.perform()
+    world.run_one(1)
+    assert world.workers[1].stopped
+    world.submit(late := Chunk(1))
+    world.ready(2)
+    world.run_one(2)
+    assert late.outcomes == ["done"]
+
+
 def test_terminate_cancels_and_kills() -> None:
     world = World(2)
     world.ready(1)

@@ -237,7 +237,7 @@ class Manager:
     def _run(self) -> None:
         desk = self._desk
         try:
-            while not self._scheduler.finished or self._fleet:
+            while not self._over():
                 self._rest()
                 events = self._wait()
                 for fd, ready in events:
@@ -266,6 +266,14 @@ class Manager:
             self._foreman.jobs.clear()
             self._refuse_requests()
             self.callbacks.finish()
+
+    def _over(self) -> bool:
+        """Nothing is left to do, nothing more will come, and all workers are gone."""
+        scheduler = self._scheduler
+        if self._fleet or not scheduler.finished:
+            return False
+        # Of a pool that was stopped nothing is awaited.
+        return scheduler.phase == STOPPED or not self._foreman.awaited
 
     def _requests(self) -> None:
         """See to what was asked for."""

@@ -170,12 +170,14 @@ class Scheduler(Generic[ChunkT]):
     @property
     def full(self) -> bool:
         """Whatever is submitted now has to wait for an event of a worker."""
-        if self.phase == STOPPED or not self.workers:
+        if self.phase == STOPPED:
             return False
-        return not any(
-            worker.open and worker.takes(small=True, divisible=True)
-            for worker in self.workers.values()
-        )
+        staying = False
+        for worker in self.workers.values():
+            if worker.open and worker.takes(small=True, divisible=True):
+                return False
+            staying |= not worker.stopping
+        return staying  # else one is to be started
 
     @property
     def finished(self) -> bool:
@@ -389,8 +391,20 @@ class Scheduler(Generic[ChunkT]):
         self.actions.append(Start(self._number))
 
     def _replace(self) -> None:
-        """Start a worker for one that is gone, if there is or may be work for it."""
-        if self.phase == RUNNING or self.pending:
+        """Start a worker for one that is gone; while closing, `_reopen` does."""
+        if self.phase == RUNNING:
+            self._start()
+
+    def _reopen(self) -> None:
+        """While closing and with chunks pending: have workers for them.
+
+        They may come when workers have been told to stop already: as those of a map
+        whose chunk did not unpickle.
+        """
+        workers = self.workers.values()
+        there = sum(1 for worker in workers if not worker.stopping)
+        coming = sum(1 for worker in workers if not (worker.stopping or worker.ready))
+        for _ in range(min(self.size - there, len(self.pending) - coming)):
             self._start()
 
     def _put_back(self, chunk: ChunkT) -> None:
@@ -447,6 +461,8 @@ class Scheduler(Generic[ChunkT]):
             self._balance()
             if self.phase == CLOSING:
                 self._stop_idle()
+        elif self.phase == CLOSING:
+            self._reopen()
 
     def _distribute(self) -> None:
         """Pending chunks to workers: one each for the idle ones, then more."""

@@ -1,0 +1,150 @@
+"""Work that comes when a closed pool has told its workers to end already."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mp_pool_insides as insides
+import mp_pool_targets as targets
+import pytest
+
+from mp_pool import Pool, TaskLoadError
+from mp_pool._desk import Desk
+from mp_pool._scheduler import CLOSING
+
+assert sys.platform == "linux"
+
+MakePool = Callable[..., Pool]
+
+WAIT = 20  # seconds after which a test has failed
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)
+
+
+def close(pool: Pool) -> None:
+    """Close a pool, and wait until its thread has seen to it."""
+    pool.close()
+    until(lambda: insides.manager_of(pool)._scheduler.phase == CLOSING)
+
+
+class LateToRefuse:
+    """Does not unpickle in a worker, and says so only when a file is there.
+
+    Args:
+        path: the file.
+        again: called when it is pickled for the second time.
+    """
+
+    def __init__(self, path: str, again: Callable[[], object] = int) -> None:
+        self.path = path
+        self.again = again
+        self.pickled = 0
+
+    def __reduce__(self) -> tuple[object, ...]:
+        self.pickled += 1
+        if self.pickled > 1:
+            self.again()
+        return targets.refuse_when_there, (self.path,)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tasks_beside_one_that_does_not_unpickle_are_run(
+    make_pool: MakePool, tmp_path: Path, workers: int
+) -> None:
+    pool = make_pool(workers)
+    go, path = tmp_path / "go", str(tmp_path / "written")
+    bad = LateToRefuse(str(go))
+    items: list[Any] = [(path, "a"), (path, bad), (path, "c")]
+    result = pool.map_async(targets.write_item, items, 3)
+    close(pool)
+    go.touch()
+    with pytest.raises(TaskLoadError):
+        result.get(WAIT)
+    pool.join()
+    assert Path(path).read_text() == "ac"
+
+
+def test_tasks_that_are_pickled_again_when_all_workers_are_gone_are_run(
+    make_pool: MakePool, tmp_path: Path
+) -> None:
+    pool = make_pool(1)
+    go, path = tmp_path / "go", str(tmp_path / "written")
+    fleet = insides.manager_of(pool)._fleet
+    bad = LateToRefuse(str(go), lambda: until(lambda: not fleet))
+    items: list[Any] = [(path, "a"), (path, bad), (path, "c")]
+    result = pool.map_async(targets.write_item, items, 3)
+    close(pool)
+    go.touch()
+    with pytest.raises(TaskLoadError):
+        result.get(WAIT)
+    pool.join()
+    assert bad.pickled == 2
+    assert Path(path).read_text() == "ac"
+
+
+def test_pool_that_is_terminated_waits_for_no_tasks_to_be_pickled_again(
+    make_pool: MakePool, tmp_path: Path
+) -> None:
+    pool = make_pool(1)
+    go, pickled = tmp_path / "go", tmp_path / "pickled"
+    ended = False
+    manager = insides.manager_of(pool)
+
+    def again() -> None:
+        pickled.touch()
+        until(lambda: ended)
+
+    result = pool.map_async(targets.identity, [LateToRefuse(str(go), again), 1], 2)
+    close(pool)
+    go.touch()
+    until(pickled.exists)
+    pool.terminate()
+    manager.thread.join(WAIT)
+    assert not manager.thread.is_alive()
+    ended = True
+    pool.join()
+    assert not result.successful()
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_call_that_another_thread_closes_the_pool_in_is_carried_out(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, light: bool
+) -> None:
+    """It has looked whether the pool is open, and is not handed over yet."""
+    pool = make_pool(1)
+    worker = pool.apply(targets.pid)
+    pool.map(targets.square, [])  # the worker was given back
+    desk = insides.desk_of(pool)
+    way = "post_work" if light else "post"
+    hand_over = getattr(Desk, way)
+
+    def close_first(self: Desk, request: Any) -> None:
+        monkeypatch.undo()
+        close(pool)
+        hand_over(self, request)
+
+    os.kill(worker, signal.SIGSTOP)  # else it could end before the call is there
+    try:
+        monkeypatch.setattr(Desk, way, close_first)
+        if light:
+            # One with a callback is not sent to an idle worker by its caller.
+            result = pool.apply_async(targets.square, (3,), callback=str)
+            assert result.get(WAIT) == 9
+        else:
+            assert pool.map_async(targets.square, [3]).get(WAIT) == [9]
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert not desk.requests
+    pool.join()
