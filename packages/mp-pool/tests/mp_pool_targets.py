@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import threading
@@ -47,6 +48,17 @@ def fail_odd(number: int) -> int:
 def nap(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+def pause() -> None:
+    """As an initializer that takes a moment."""
+    time.sleep(0.01)
+
+
+def perhaps_die(chance: float) -> float:
+    if random.random() < chance:
+        kill_self()
+    return chance
 
 
 def leave(code: object) -> NoReturn:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,4 +147,29 @@ def test_call_that_another_thread_closes_the_pool_in_is_carried_out(
     finally:
         os.kill(worker, signal.SIGCONT)
     assert not desk.requests
+    pool.join()
+
+
+class Closing:
+    """An iterable that closes a pool when it is iterated over."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    def __iter__(self) -> Iterator[int]:
+        close(self.pool)
+        return iter([1, 2, 3])
+
+
+def test_imap_that_another_thread_closes_the_pool_in_is_carried_out(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool(1)
+    worker = pool.apply(targets.pid)
+    os.kill(worker, signal.SIGSTOP)  # else it could end before the tasks are there
+    try:
+        results = pool.imap(targets.square, Closing(pool))
+        assert [results.next(WAIT) for _ in range(3)] == [1, 4, 9]
+    finally:
+        os.kill(worker, signal.SIGCONT)
     pool.join()

@@ -14,6 +14,7 @@ from mp_pool import (
     BrokenPoolError,
     Pool,
     PoolTerminatedError,
+    TaskCancelledError,
     TaskExitError,
     ThreadPool,
     TimeoutError,
@@ -147,6 +148,51 @@ def test_close_lets_everything_be_done() -> None:
     pool.join()
     assert len(done) == 100
     assert list(results) == [i * i for i in range(1000)]
+
+
+def joined(pool: ThreadPool) -> bool:
+    """Whether a pool can be joined in time."""
+    joining = threading.Thread(target=pool.join, daemon=True)
+    joining.start()
+    joining.join(WAIT)
+    return not joining.is_alive()
+
+
+def test_closed_pool_ends_when_its_last_call_is_cancelled() -> None:
+    pool = ThreadPool(1)
+    begun, go = threading.Event(), threading.Event()
+
+    def task() -> None:
+        begun.set()
+        go.wait(WAIT)
+
+    result = pool.apply_async(task)
+    assert begun.wait(WAIT)
+    pool.close()
+    result.cancel()
+    with pytest.raises(TaskCancelledError):
+        result.get(WAIT)
+    go.set()
+    assert joined(pool)
+
+
+class Closing:
+    """An iterable that closes a pool when it is iterated over."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    def __iter__(self) -> Iterator[int]:
+        self.pool.close()
+        return iter([1, 2, 3])
+
+
+def test_imap_that_is_begun_while_the_pool_is_closed_has_an_outcome() -> None:
+    pool = ThreadPool(1)
+    results = pool.imap(targets.square, Closing(pool))
+    with pytest.raises(ValueError, match="Pool not running"):
+        results.next(WAIT)
+    assert joined(pool)
 
 
 def test_join_needs_an_end(threads: ThreadPool) -> None:

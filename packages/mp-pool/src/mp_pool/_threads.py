@@ -240,6 +240,8 @@ class _Threads:
             )
             error.__cause__ = self._cause
             return error
+        if self.state is _CLOSED:
+            return ValueError("Pool not running")
         return PoolTerminatedError("the pool was terminated before the task ended")
 
     # -------------------------------------------------------------------- calls
@@ -331,6 +333,7 @@ class _Threads:
         for job in found:
             job.give_up(Failure(TaskCancelledError("the call was cancelled")))
             job.finish(self._callbacks)
+        self._end_if_done()
 
     def _submit(self, job: Collected) -> None:
         if job.wants_callback:
@@ -347,7 +350,8 @@ class _Threads:
     def _feed(self, stream: Stream, chunks: list[Chunk], last: bool) -> None:
         complete = False
         with self._lock:
-            stopped = self.state in (_TERMINATED, _BROKEN)
+            # It may have been closed since the caller looked, with nothing to do.
+            stopped = self._ending or self.state in (_TERMINATED, _BROKEN)
             if not stopped:
                 self._jobs.add(stream)
                 (self._awaited.discard if last else self._awaited.add)(stream)
