@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,13 @@ import mp_pool_insides as insides
 import mp_pool_targets as targets
 import pytest
 
-from mp_pool import AsyncResult, Pool, TaskCancelledError, WorkerDiedError
+from mp_pool import (
+    AsyncResult,
+    Pool,
+    TaskCancelledError,
+    TaskLoadError,
+    WorkerDiedError,
+)
 from mp_pool._packs import MOST_TASKS, Calls, Pack
 from mp_process import get_context
 
@@ -99,6 +106,35 @@ def test_nothing_waits_for_a_long_task(
     Path(go).touch()
     assert long.get(WAIT)
     assert batches
+
+
+def test_worker_does_not_answer_what_others_have(
+    pool: Pool, batches: list[int], tmp_path: Path
+) -> None:
+    """Behind the cut is a task whose argument does not unpickle: with nobody."""
+    go, ran = str(tmp_path / "go"), tmp_path / "ran"
+    scheduler = insides.manager_of(pool)._scheduler
+    for worker in scheduler.workers.values():
+        worker.pace = 100
+    with held(pool, tmp_path):
+        submit(pool, targets.square, [(1,), (2,)])  # until one has run no more is sent
+        long = pool.apply_async(targets.wait_for, (go,))
+        bad = pool.apply_async(targets.identity, (targets.Unloadable(),))
+        others = submit(pool, targets.write, [(str(ran),)] * 20)
+    with pytest.raises(TaskLoadError):
+        bad.get(WAIT)
+    for result in others:
+        result.get(WAIT)
+    Path(go).touch()
+    assert long.get(WAIT)
+    pool.close()
+    deadline = time.monotonic() + WAIT
+    while scheduler.workers:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    pool.join()
+    assert ran.read_text() == "x" * 20
+    assert max(batches) >= 22
 
 
 def test_task_that_others_have_is_not_taken_by_a_death() -> None:

@@ -68,7 +68,9 @@ def test_map(executor: Executor) -> None:
     del endless
 
 
-def test_cancel(executor: Executor, tmp_path: Path) -> None:
+def test_cancel(
+    executor: Executor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """What runs is ended as well."""
     begun, never = str(tmp_path / "begun"), str(tmp_path / "never")
     running = executor.submit(targets.announce_and_wait, begun, never)
@@ -79,6 +81,8 @@ def test_cancel(executor: Executor, tmp_path: Path) -> None:
         running.result(WAIT)
     done, _ = concurrent.futures.wait([running], WAIT)
     assert done == {running}
+    assert running.cancel()
+    assert not caplog.records
     future = executor.submit(targets.square, 3)
     assert future.result(WAIT) == 9
     assert not future.cancel()
@@ -95,6 +99,22 @@ def test_shutdown(executor: Executor, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="after shutdown"):
         executor.map(targets.square, [1])
     executor.shutdown(wait=False)
+
+
+@pytest.mark.parametrize("way", ["submit", "map"])
+def test_call_that_another_thread_shuts_the_executor_down_in(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    check = Executor._check
+
+    def check_before(self: Executor) -> None:
+        monkeypatch.undo()
+        check(self)
+        self.shutdown()
+
+    monkeypatch.setattr(Executor, "_check", check_before)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        getattr(executor, way)(targets.square, [1])
 
 
 def test_shutdown_that_cancels(executor: Executor, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class Life:
         self.results: list[AsyncResult[Any]] = []
         self.iterators: list[IMapIterator[Any]] = []
         self.did: list[str] = []
+        self.bad = self.dice.choice((0.04, 0.3))
         self.pool = self.make(method)
 
     def make(self, method: StartMethod | None) -> Pool:
@@ -80,13 +81,15 @@ class Life:
     # ------------------------------------------------------------------- its users
 
     def items(self, dice: random.Random, count: int) -> Iterator[object]:
-        """Arguments, few of which do not unpickle or kill who unpickles them."""
+        """Arguments, some of which do not unpickle or kill who unpickles them."""
         for _ in range(count):
             luck = dice.random()
-            if self.threads or luck > 0.06:
+            if self.threads or luck > self.bad:
                 yield dice.randrange(100)
+            elif luck < self.bad / 2:
+                yield targets.KillsReader()
             else:
-                yield targets.KillsReader() if luck < 0.02 else targets.Unloadable()
+                yield targets.Unloadable()
 
     def slowly(self, dice: random.Random, count: int) -> Iterator[object]:
         """The same, at a pace of their own; they may end with an exception."""
@@ -119,11 +122,12 @@ class Life:
 
     def submit(self, dice: random.Random) -> None:
         function, argument = self.task(dice)
-        arguments: tuple[Any, ...] = (argument,)
-        terms = self.terms(dice)
+        arguments: list[Any] = [argument]
         back: dict[str, Any] = {"callback": str} if dice.random() < 0.2 else {}
         count, chunk = dice.choice((0, 1, 5, 40)), dice.choice((1, 3, 50))
         kind = dice.choice(("apply", "apply_async", "many", "map", "imap", "unordered"))
+        # Those with terms do not travel together.
+        terms = {} if kind == "many" else self.terms(dice)
         self.did.append(f"{kind} {function.__name__} {count} {chunk} {terms} {back}")
         pool = self.pool
         if kind == "apply":
@@ -133,6 +137,7 @@ class Life:
             for _ in range(30 if kind == "many" else 1):
                 result = pool.apply_async(function, arguments, **terms, **back)
                 self.results.append(result)
+                function, *arguments = self.task(dice)
         elif kind == "map":
             items = [argument] * count
             made = pool.map_async(function, items, chunk, **terms, **back)
@@ -151,7 +156,8 @@ class Life:
                 self.did.append(f"refused: {error}")
                 return
             if dice.random() < 0.2 and self.results:
-                dice.choice(self.results).cancel()
+                result = dice.choice(self.results)
+                self.pool._cancel(result, running=dice.random() < 0.5)
                 self.did.append("cancel")
             if dice.random() < 0.2:
                 time.sleep(dice.random() * 0.01)
@@ -188,6 +194,10 @@ class Life:
         if dice.random() < 0.75:
             self.did.append("close")
             self.pool.close()
+            if dice.random() < 0.3:
+                self.did.append("cancel all")
+                for result in self.results:
+                    self.pool._cancel(result, running=False)
         else:
             self.did.append("terminate")
             self.pool.terminate()

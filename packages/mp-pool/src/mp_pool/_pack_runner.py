@@ -112,10 +112,7 @@ class PackRunner:
                 words[INDEX] = index
                 if words[REVOKED] == serial:
                     interrupts.in_task = False
-                    self._account(began)
-                    self._flush(serial, index)
-                    progress.end()
-                    self._send(Notice(DROPPED, serial).message())
+                    self._let_go(serial, index, began)
                     break
                 step = RUNNING
                 if style == MAP:
@@ -129,6 +126,11 @@ class PackRunner:
                 interrupts.in_task = False
             except BaseException as error:
                 interrupts.in_task = False
+                if step == LOADING:
+                    words[INDEX] = index
+                    if words[REVOKED] == serial:  # then this is another worker's task
+                        self._let_go(serial, index, began)
+                        break
                 began = self._account(began)
                 self._flush(serial, index)
                 if step == PICKLING and isinstance(error, Exception):
@@ -162,6 +164,13 @@ class PackRunner:
             self._account(began)
             self._flush(serial, len(pieces))
             progress.end()
+
+    def _let_go(self, serial: int, index: int, began: int) -> None:
+        """Begin neither this task of a pack that was revoked nor those behind it."""
+        self._account(began)
+        self._flush(serial, index)
+        self._progress.end()
+        self._send(Notice(DROPPED, serial).message())
 
     def _account(self, began: int) -> int:
         """Count the time since then; what time it is now."""

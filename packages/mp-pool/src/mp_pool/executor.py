@@ -32,10 +32,10 @@ class _Future(concurrent.futures.Future["T"]):
     def cancel(self) -> bool:
         if not super().cancel():
             return False
-        try:
-            self.set_running_or_notify_cancel()
-        except (RuntimeError, concurrent.futures.InvalidStateError):
-            return True  # it was cancelled before
+        mark = object()
+        if self.__dict__.setdefault("_cancelled_by", mark) is not mark:
+            return True  # it was before; to say so twice is an error, and is logged
+        self.set_running_or_notify_cancel()
         if self._call is not None:
             self._call.cancel()
         return True
@@ -115,9 +115,13 @@ class Executor(concurrent.futures.Executor):
         """
         self._check()
         future: _Future[T] = _Future()
-        call = self._pool.apply_async(
-            fn, args, kwargs, callback=future._resolve, error_callback=future._fail
-        )
+        try:
+            call = self._pool.apply_async(
+                fn, args, kwargs, callback=future._resolve, error_callback=future._fail
+            )
+        except ValueError:
+            self._check()  # another thread may have shut it down just now
+            raise
         future._call = call
         self._calls.add(call)
         return future
@@ -144,9 +148,14 @@ class Executor(concurrent.futures.Executor):
             RuntimeError: the executor is shut down.
         """
         self._check()
-        results = self._pool.imap(
-            _Star(fn), zip(*iterables, strict=False), chunksize, buffersize=buffersize
-        )
+        source = zip(*iterables, strict=False)
+        try:
+            results = self._pool.imap(
+                _Star(fn), source, chunksize, buffersize=buffersize
+            )
+        except ValueError:
+            self._check()
+            raise
         deadline = None if timeout is None else monotonic() + timeout
         return _take(results, deadline)
 
