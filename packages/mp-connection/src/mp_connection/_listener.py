@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import os
 import time
 from _weakref import ref
 from errno import EBADF
@@ -17,7 +16,7 @@ from mp_connection._stream import StreamChannel
 from mp_connection._stream_connection import StreamConnection, deadline_of
 from mp_connection._wait import wait
 from mp_connection.errors import AuthenticationError, ChannelClosedError, TimeoutError
-from mp_connection.lifecycle import at_exit, close_after_fork
+from mp_connection.lifecycle import at_exit, close_after_fork, generation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,9 +72,8 @@ class Listener(Generic[SendT, RecvT]):
     """
 
     __slots__ = (
-        "__weakref__", "_allow", "_authkey", "_cancel", "_context", "_door", "_guests",
-        "_last",
-        "_patience", "_pid", "_turn",
+        "__weakref__", "_allow", "_authkey", "_cancel", "_context", "_door",
+        "_generation", "_guests", "_last", "_patience", "_turn",
     )  # fmt: skip
 
     def __init__(
@@ -103,7 +101,7 @@ class Listener(Generic[SendT, RecvT]):
         self._guests = Guests()
         close_after_fork(self._guests)
         self._last: Any = None
-        self._pid = os.getpid()
+        self._generation = generation.number  # of forks
         self._turn = _thread.allocate_lock()
         self._door = Door(family, address, backlog)
         reference = ref(self)
@@ -173,8 +171,9 @@ class Listener(Generic[SendT, RecvT]):
             TimeoutError: no client connected and proved it in time.
             ChannelClosedError: the listener is closed (an OSError).
         """
-        deadline = deadline_of(timeout)
-        self._renew_turn()
+        deadline = None if timeout is None else deadline_of(timeout)
+        if self._generation != generation.number:
+            self._renew_turn()
         if deadline is None:
             with self._turn:
                 return self._accept(None)
@@ -186,9 +185,9 @@ class Listener(Generic[SendT, RecvT]):
             self._turn.release()
 
     def _renew_turn(self) -> None:
-        if os.getpid() != self._pid:
-            self._pid, self._turn = os.getpid(), _thread.allocate_lock()
-            close_after_fork(self._guests)  # for this process's own children
+        """In a forked child: a thread of the parent may be accepting."""
+        self._generation, self._turn = generation.number, _thread.allocate_lock()
+        close_after_fork(self._guests)  # for this process's own children
 
     def _accept(self, deadline: float | None) -> Connection[SendT, RecvT]:
         ready: Collection[object] = list(self._guests) or self._wait(deadline)
@@ -247,7 +246,8 @@ class Listener(Generic[SendT, RecvT]):
             The connection or None; what to wait for otherwise, nothing if a thread is
             accepting; and seconds to wait at most.
         """
-        self._renew_turn()
+        if self._generation != generation.number:
+            self._renew_turn()
         if not self._turn.acquire(False):
             return None, (), 0.0
         try:
@@ -337,8 +337,11 @@ class Listener(Generic[SendT, RecvT]):
 
     def _wait(self, deadline: float | None) -> Sequence[object]:
         """Wait for something to happen, a slice of time at most; where it did."""
-        objects, seconds = self._awaited(deadline)
         try:
+            if deadline is None and not self._guests:
+                self._door.wait(SLICE_SECONDS)
+                return ()
+            objects, seconds = self._awaited(deadline)
             if objects != [self._door]:
                 return wait(objects, seconds)
             self._door.wait(seconds)

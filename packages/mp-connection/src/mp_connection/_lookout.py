@@ -64,13 +64,6 @@ class Habit:
         self._rest = _RESTS[0]
         self.skips: int = 0
 
-    def skip(self) -> bool:
-        """Whether it is to be left this time, which counts."""
-        if self.skips:
-            self.skips -= 1
-            return True
-        return False
-
     def learn(self, helped: bool) -> None:
         """Take into account what came of looking once."""
         if helped:
@@ -115,7 +108,10 @@ class Lookout(Habit):
         looks: int = LOOKS,
         pollers: list[Poll] | None = None,
     ) -> None:
-        super().__init__()
+        # As of `Habit`, without the call.
+        self._credit = _FIRST_CREDIT
+        self._rest = _RESTS[0]
+        self.skips = 0
         self._fileno = fileno
         self._new = True
         self._pollers = [] if pollers is None else pollers
@@ -124,12 +120,14 @@ class Lookout(Habit):
     def look(self) -> None:
         """Look for a message, until there is one or it is time to sleep; or rest."""
         recent.sent = False
-        if self.skips:  # as `skip`, without the call
+        if self.skips:
             self.skips -= 1
             return
         new, self._new = self._new, False
-        if new and newcomers.skip():
-            self.rest()
+        if new and newcomers.skips:
+            newcomers.skips -= 1
+            # As `rest`, without the call.
+            self.skips, self._rest, self._credit = _RESTS[0], 4 * _RESTS[0], _PROBES
             return
         # A poll object serves one thread at a time: each takes one of its own.
         try:

@@ -13,7 +13,7 @@ import os
 import time
 from array import array
 
-from mp_connection._channel import SLICE_SECONDS, keeping, slice_reads, slice_writes
+from mp_connection._channel import SLICE_SECONDS, keeping, slice_reads
 from mp_connection._descriptor_posix import poll_one
 from mp_connection._stream_framing import FrameReader
 from mp_connection.errors import ChannelClosedError
@@ -22,7 +22,8 @@ from mp_connection.lifecycle import generation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from mp_connection._channel import Received
     from mp_connection._descriptor_posix import Stream
@@ -59,6 +60,7 @@ class StreamEnd:
         "_reader",
         "_reading",
         "_rest",
+        "_slices_sends",
         "_writing",
         "bulky",
         "kept",
@@ -69,9 +71,13 @@ class StreamEnd:
     def __init__(self, sock: Stream, own: bool = False) -> None:
         self.sock = sock
         self.own = own and _SLICES
+        #: Blocking sends return after a slice: from the first for which is no room.
+        self._slices_sends = False
         self.bulky = False
         self.kept: list[Received | None] = []
         self._generation = -1  # whose threads use the locks; -1: there are none yet
+        #: Made for what `recv_small` does not receive.
+        self._reader: FrameReader | None = None
 
     def _prepare(self) -> None:
         """Before the first message: what an end made for another process needs not.
@@ -80,16 +86,18 @@ class StreamEnd:
         the locks.
         """
         now = generation.number
-        with _preparing.setdefault(now, _thread.allocate_lock()):
+        preparing = _preparing.get(now)
+        if preparing is None:
+            preparing = _preparing.setdefault(now, _thread.allocate_lock())
+        with preparing:
             if self._generation == -1:
                 if self.own:
-                    self._slice()
+                    self._slice(slice_reads)
                 self._carries = self.carries_handles
                 self._control: list[tuple[int, int, bytes]] = []  # of what comes now
                 self._lost = False
                 #: A message that has left in part.
                 self._rest: Outgoing | None = None
-                self._reader = FrameReader()
             if self._generation != now:
                 self._renew_locks()
                 self._generation = now
@@ -114,7 +122,9 @@ class StreamEnd:
         """Whether no message stands half-way, in either direction."""
         if self._generation == -1:
             return True
-        return not (self._reader.started or self._rest is not None or self.kept)
+        reader = self._reader
+        started = reader is not None and reader.started
+        return not (started or self._rest is not None or self.kept)
 
     @property
     def pending(self) -> bool:
@@ -173,11 +183,10 @@ class StreamEnd:
         for fd in handles_of(control):
             os.close(fd)
 
-    def _slice(self) -> None:
-        assert isinstance(self.sock, _socket.socket)
+    def _slice(self, calls: Callable[[Any], None]) -> None:
+        """Let blocking calls of a kind return after a slice, for good."""
         try:
-            slice_reads(self.sock)
-            slice_writes(self.sock)
+            calls(self.sock)
         except OSError:
             if self.sock.fileno() == -1:
                 raise closed_error() from None

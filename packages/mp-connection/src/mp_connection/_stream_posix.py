@@ -62,6 +62,7 @@ _AT_ONCE = (_DONTWAIT,)
 _HANDLES_SLICE = (CLOEXEC,)
 _HANDLES_AT_ONCE = (CLOEXEC | _DONTWAIT,)
 
+_END = "the far end of the connection is closed"
 _LOST = (
     "descriptors that were sent with a message were lost, because this process may not"
     " open more files (RLIMIT_NOFILE)"
@@ -163,17 +164,17 @@ class StreamChannel(StreamSender):
                 self.keep(received)
             raise
 
-    def recv_small(
-        self, limit: int = EARLY_LIMIT, at_once: bool = False
-    ) -> bytes | None:
+    def recv_small(self, limit: int = EARLY_LIMIT) -> bytes | None:
         """Receive a message the short way, if it is small and nothing is unusual.
 
         Args:
             limit: the most bytes that are small.
-            at_once: do not wait for it.
 
         Returns:
             The message; or None, and nothing is lost: call `recv`.
+
+        Raises:
+            EOFError: the far end is closed and nothing is left.
         """
         sock, size = self.sock, -1
         head = data = b""
@@ -181,12 +182,13 @@ class StreamChannel(StreamSender):
         bits = CLOEXEC
         if self._generation != generation.number:
             self._prepare()
-        whole = False
+        whole = ended = False
         try:
             with self._reading:
-                if self.kept or self._reader.started:
+                reader = self._reader
+                if self.kept or (reader is not None and reader.filled):
                     return None
-                waits = self.own and not at_once
+                waits = self.own
                 flags = _SLICE if waits else _AT_ONCE
                 try:
                     if self._carries:
@@ -203,14 +205,17 @@ class StreamChannel(StreamSender):
                         if 0 < size <= limit:
                             for data in map(sock.recv, (size,), flags):  # noqa: B007
                                 pass
+                    ended = not head and not control
                     whole = len(data) == size
-                    if not whole:
+                    if not (whole or ended):
                         self._put(head, data, control, bits)
                 except BaseException as error:
                     self._put(head, data, control, bits)
                     if not isinstance(error, OSError) or is_of_handler(error):
                         self._keep_whole()
                         raise
+            if ended:
+                raise EOFError(_END)
             return data if whole else None
         except BaseException:
             if whole:  # a signal handler raised on the way out
@@ -223,9 +228,9 @@ class StreamChannel(StreamSender):
         """Let the reader begin with something; once more if that was interrupted."""
         self._control = control
         self._lost = bits & _CTRUNC != 0
+        reader = self._reader = FrameReader()
         try:
-            self._reader.reset()
-            self._reader.put(head + data)
+            reader.put(head + data)
         except FramingError:
             pass  # `recv` finds it again
 
@@ -233,7 +238,7 @@ class StreamChannel(StreamSender):
         """If a whole message is here that nobody knows of, let `pending` tell."""
         reader = self._reader
         try:
-            whole = reader.started and reader.check()
+            whole = reader is not None and reader.started and reader.check()
         except FramingError:
             whole = True  # the next call finds it again
         if whole:
@@ -262,7 +267,7 @@ class StreamChannel(StreamSender):
         objects: bool,
         patience: float = SLICE_SECONDS,
     ) -> Received:
-        reader, kept, channels = self._reader, self.kept, keeping
+        kept, channels = self.kept, keeping
         if kept:
             # Operators and no calls: nothing comes between this and the caller.
             entry = kept[0]
@@ -271,6 +276,9 @@ class StreamChannel(StreamSender):
                 channels -= {self}
             if entry is not None:
                 return entry
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = FrameReader()
         try:
             reader.allow(limit, into, objects)
             if reader.started:
@@ -353,7 +361,7 @@ class StreamChannel(StreamSender):
         if not count:
             if reader.started:
                 raise EOFError("the far end was closed in the middle of a message")
-            raise EOFError("the far end of the connection is closed")
+            raise EOFError(_END)
         reader.check()
 
     def _read_header(self, reader: FrameReader, flags: int) -> int:

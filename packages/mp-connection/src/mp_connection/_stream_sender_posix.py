@@ -11,7 +11,7 @@ import errno
 import select
 import time
 
-from mp_connection._channel import NOSIGNAL
+from mp_connection._channel import NOSIGNAL, slice_writes
 from mp_connection._descriptor_posix import Descriptor
 from mp_connection._outgoing_posix import JOIN_LIMIT, Outgoing
 from mp_connection._signals import is_of_handler
@@ -128,7 +128,7 @@ class StreamSender(StreamEnd):
             return False
         if self._generation != generation.number:
             self._prepare()
-        flags = _SLICE if self.own else _AT_ONCE
+        flags = _SLICE if self._slices_sends else _AT_ONCE
         frame = SHORT.pack(len(data)) + data
         with self._writing:
             if self._rest is not None:
@@ -162,8 +162,12 @@ class StreamSender(StreamEnd):
             out: what to write.
             deadline: as for `send_parts`.
         """
-        flags = NOSIGNAL if self.own and deadline is None else NOSIGNAL | _DONTWAIT
+        blocks = self.own and deadline is None
+        flags = NOSIGNAL if blocks else NOSIGNAL | _DONTWAIT
         try:
+            if blocks and not self._slices_sends:
+                self._slice(slice_writes)
+                self._slices_sends = True
             while not self._put_out(out, flags):
                 self._wait(select.POLLOUT, deadline)
             self._rest = None

@@ -81,9 +81,7 @@ class TlsChannel(StreamChannel):
             for notify in notified:
                 notify(self)
 
-    def recv_small(
-        self, limit: int = INLINE_LIMIT, at_once: bool = False
-    ) -> bytes | None:
+    def recv_small(self, limit: int = INLINE_LIMIT) -> bytes | None:
         return None
 
     def _recv(
