@@ -5,13 +5,41 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-/* Of each thread, as the call that fills it runs without the GIL.  It is not on the
-   stack, which may be as small as 32 KiB, and costs no more than what was used of it. */
-static _Thread_local char buffer[PACKET_SIZE];
+/* Where packets arrive: memory of each thread's own, as the call that fills it runs
+   without the GIL.  It is not on the stack, which may be as small as 32 KiB, and not
+   thread-local storage, which is cleared for each thread, all of it, before its first
+   use: a thread pays for the pages that its packets fill. */
+static pthread_key_t buffers;
+static pthread_once_t made = PTHREAD_ONCE_INIT;
+static int failure; /* of making the key */
+
+static void
+make_key(void)
+{
+    failure = pthread_key_create(&buffers, free);
+}
+
+/* The buffer of this thread; NULL with an exception if there is no memory. */
+static char *
+own_buffer(void)
+{
+    char *buffer = pthread_getspecific(buffers);
+    if (buffer == NULL) {
+        buffer = malloc(PACKET_SIZE);
+        if (buffer == NULL || pthread_setspecific(buffers, buffer) != 0) {
+            free(buffer);
+            PyErr_NoMemory();
+            return NULL;
+        }
+    }
+    return buffer;
+}
 
 typedef union {
     struct cmsghdr aligned;
@@ -21,6 +49,11 @@ typedef union {
 static PyObject *
 arrivals_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
+    pthread_once(&made, make_key);
+    if (failure != 0) {
+        errno = failure;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
     PyObject *fileno;
     int flags, bare;
     static char *names[] = {"fileno", "flags", "bare", NULL};
@@ -38,7 +71,7 @@ arrivals_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 
 /* What `recvmsg` of a socket returns; but the ancillary data may be any sequence. */
 static PyObject *
-everything(struct msghdr *message, Py_ssize_t size)
+everything(struct msghdr *message, const char *buffer, Py_ssize_t size)
 {
     PyObject *fields[] = {
         PyBytes_FromStringAndSize(buffer, size),
@@ -62,11 +95,12 @@ everything(struct msghdr *message, Py_ssize_t size)
     return result;
 }
 
-/* Receive a packet into the buffer; its size, or -1 with an exception.
+/* Receive a packet into a buffer; its size, or -1 with an exception.
 
    After it nothing may run the handler of a signal, until what came is stored. */
 static ssize_t
-receive(const Wire *wire, int flags, struct msghdr *message, Control *control)
+receive(const Wire *wire, int flags, char *buffer, struct msghdr *message,
+    Control *control)
 {
     for (;;) {
         int fd = wire_fileno(wire);
@@ -100,7 +134,11 @@ arrivals_next(PyObject *self)
     const Wire *wire = (Wire *)self;
     Control control;
     struct msghdr message;
-    ssize_t size = receive(wire, wire->flags, &message, &control);
+    char *buffer = own_buffer();
+    ssize_t size = -1;
+    if (buffer != NULL) {
+        size = receive(wire, wire->flags, buffer, &message, &control);
+    }
     if (size < 0) {
         return NULL;
     }
@@ -113,7 +151,7 @@ arrivals_next(PyObject *self)
             return PyBytes_FromStringAndSize(buffer + 1, size - 1);
         }
     }
-    return everything(&message, size);
+    return everything(&message, buffer, size);
 }
 
 PyDoc_STRVAR(receive_doc,
@@ -128,9 +166,13 @@ arrivals_receive(PyObject *self, PyObject *argument)
     }
     Control control;
     struct msghdr message;
-    ssize_t size = receive((Wire *)self, (int)flags | MSG_CMSG_CLOEXEC, &message,
-        &control);
-    return size < 0 ? NULL : everything(&message, size);
+    char *buffer = own_buffer();
+    if (buffer == NULL) {
+        return NULL;
+    }
+    ssize_t size = receive((Wire *)self, (int)flags | MSG_CMSG_CLOEXEC, buffer,
+        &message, &control);
+    return size < 0 ? NULL : everything(&message, buffer, size);
 }
 
 PyDoc_STRVAR(ready_doc,

@@ -10,6 +10,7 @@ import ctypes
 import gc
 import pickle
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,6 +39,7 @@ SIZE = 64 << 20
 _M_MMAP_THRESHOLD = -3
 #: What else may be there for a moment.
 MARGIN = 6 << 20
+_THREADS = 150
 
 
 def unix_ends() -> Ends:
@@ -112,6 +114,37 @@ def test_a_lying_length_takes_up_no_memory(solid: bool) -> None:
     most, part = peak(receive_some)
     assert most < MARGIN
     del part
+
+
+def test_thread_pays_for_the_memory_that_its_messages_fill(backend: str) -> None:
+    """Not for the longest one that might come."""
+    pairs = [Pipe() for _ in range(_THREADS)]
+    over = threading.Event()
+    received = threading.Semaphore(0)
+
+    def receive(connection: Connection[Any, int]) -> None:
+        connection.recv()
+        received.release()
+        over.wait(20)
+
+    threads = [threading.Thread(target=receive, args=(a,)) for a, _ in pairs]
+
+    def receive_all() -> None:
+        for thread, (_, b) in zip(threads, pairs, strict=True):
+            thread.start()
+            b.send(1)
+            assert received.acquire(timeout=20)
+
+    try:
+        most, _ = peak(receive_all)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+        for a, b in pairs:
+            a.close()
+            b.close()
+    assert most / _THREADS < 50_000
 
 
 @pytest.mark.parametrize("kind", ["bytes", "bytearray", "buffer"])
