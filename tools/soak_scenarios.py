@@ -160,6 +160,20 @@ def pools(tally: Tally, seconds: float, dice: random.Random, method: Method) -> 
     pool.join()
 
 
+def lives(tally: Tally, seconds: float, dice: random.Random) -> None:
+    """Many short-lived pools, which end at any moment; every call has an outcome."""
+    module = importlib.import_module("mp_pool_lives")
+    for number in until(seconds):
+        method = dice.choice(("fork", "fork", "forkserver", None))
+        life = module.Life(method, dice.randrange(1 << 30))
+        try:
+            life.run()
+        except AssertionError as error:
+            tally.lost(f"life {number} by {method}: {error}")
+        tally.operations += life.calls
+        tally.kills += life.kills
+
+
 # ----------------------------------------------------------- processes, connections
 
 
@@ -391,6 +405,7 @@ Scenario: TypeAlias = "Callable[[Tally, float, random.Random], None]"
 
 SCENARIOS: dict[str, Scenario] = {
     **{f"pool {method}": partial(pools, method=method) for method in METHODS},
+    "pools that end": lives,
     **{f"process {method}": partial(processes, method=method) for method in METHODS},
     "connections": connections,
     "locks": locks,
