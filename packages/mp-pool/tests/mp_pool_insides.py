@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+
 from mp_pool import Pool
 from mp_pool._client import Client
 from mp_pool._desk import Desk
@@ -19,3 +22,22 @@ def desk_of(pool: Pool) -> Desk:
 
 def manager_of(pool: Pool) -> Manager:
     return client_of(pool)._manager
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)
+
+
+class Closing:
+    """An iterable of 1, 2 and 3 that closes a pool when it is iterated over."""
+
+    def __init__(self, close: Callable[[], object]) -> None:
+        self._close = close
+
+    def __iter__(self) -> Iterator[int]:
+        self._close()
+        return iter([1, 2, 3])

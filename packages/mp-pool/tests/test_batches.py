@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,10 +127,7 @@ def test_worker_does_not_answer_what_others_have(
     Path(go).touch()
     assert long.get(WAIT)
     pool.close()
-    deadline = time.monotonic() + WAIT
-    while scheduler.workers:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    insides.until(lambda: not scheduler.workers)
     pool.join()
     assert ran.read_text() == "x" * 20
     assert max(batches) >= 22

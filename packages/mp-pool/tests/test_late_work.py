@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,10 @@ MakePool = Callable[..., Pool]
 WAIT = 20  # seconds after which a test has failed
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)
-
-
 def close(pool: Pool) -> None:
     """Close a pool, and wait until its thread has seen to it."""
     pool.close()
-    until(lambda: insides.manager_of(pool)._scheduler.phase == CLOSING)
+    insides.until(lambda: insides.manager_of(pool)._scheduler.phase == CLOSING)
 
 
 class LateToRefuse:
@@ -59,39 +50,34 @@ class LateToRefuse:
         return targets.refuse_when_there, (self.path,)
 
 
+def run_beside(bad: LateToRefuse, pool: Pool, directory: Path) -> None:
+    """Close a pool while it unpickles a map with *bad* in it: all others are run."""
+    written = directory / "written"
+    items: list[Any] = [(str(written), thing) for thing in ("a", bad, "c")]
+    result = pool.map_async(targets.write_item, items, 3)
+    close(pool)
+    Path(bad.path).touch()
+    with pytest.raises(TaskLoadError):
+        result.get(WAIT)
+    pool.join()
+    assert written.read_text() == "ac"
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_tasks_beside_one_that_does_not_unpickle_are_run(
     make_pool: MakePool, tmp_path: Path, workers: int
 ) -> None:
-    pool = make_pool(workers)
-    go, path = tmp_path / "go", str(tmp_path / "written")
-    bad = LateToRefuse(str(go))
-    items: list[Any] = [(path, "a"), (path, bad), (path, "c")]
-    result = pool.map_async(targets.write_item, items, 3)
-    close(pool)
-    go.touch()
-    with pytest.raises(TaskLoadError):
-        result.get(WAIT)
-    pool.join()
-    assert Path(path).read_text() == "ac"
+    run_beside(LateToRefuse(str(tmp_path / "go")), make_pool(workers), tmp_path)
 
 
 def test_tasks_that_are_pickled_again_when_all_workers_are_gone_are_run(
     make_pool: MakePool, tmp_path: Path
 ) -> None:
     pool = make_pool(1)
-    go, path = tmp_path / "go", str(tmp_path / "written")
     fleet = insides.manager_of(pool)._fleet
-    bad = LateToRefuse(str(go), lambda: until(lambda: not fleet))
-    items: list[Any] = [(path, "a"), (path, bad), (path, "c")]
-    result = pool.map_async(targets.write_item, items, 3)
-    close(pool)
-    go.touch()
-    with pytest.raises(TaskLoadError):
-        result.get(WAIT)
-    pool.join()
+    bad = LateToRefuse(str(tmp_path / "go"), lambda: insides.until(lambda: not fleet))
+    run_beside(bad, pool, tmp_path)
     assert bad.pickled == 2
-    assert Path(path).read_text() == "ac"
 
 
 def test_pool_that_is_terminated_waits_for_no_tasks_to_be_pickled_again(
@@ -104,12 +90,12 @@ def test_pool_that_is_terminated_waits_for_no_tasks_to_be_pickled_again(
 
     def again() -> None:
         pickled.touch()
-        until(lambda: ended)
+        insides.until(lambda: ended)
 
     result = pool.map_async(targets.identity, [LateToRefuse(str(go), again), 1], 2)
     close(pool)
     go.touch()
-    until(pickled.exists)
+    insides.until(pickled.exists)
     pool.terminate()
     manager.thread.join(WAIT)
     assert not manager.thread.is_alive()
@@ -150,17 +136,6 @@ def test_call_that_another_thread_closes_the_pool_in_is_carried_out(
     pool.join()
 
 
-class Closing:
-    """An iterable that closes a pool when it is iterated over."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-
-    def __iter__(self) -> Iterator[int]:
-        close(self.pool)
-        return iter([1, 2, 3])
-
-
 def test_imap_that_another_thread_closes_the_pool_in_is_carried_out(
     make_pool: MakePool,
 ) -> None:
@@ -168,7 +143,7 @@ def test_imap_that_another_thread_closes_the_pool_in_is_carried_out(
     worker = pool.apply(targets.pid)
     os.kill(worker, signal.SIGSTOP)  # else it could end before the tasks are there
     try:
-        results = pool.imap(targets.square, Closing(pool))
+        results = pool.imap(targets.square, insides.Closing(lambda: close(pool)))
         assert [results.next(WAIT) for _ in range(3)] == [1, 4, 9]
     finally:
         os.kill(worker, signal.SIGCONT)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import mp_pool_insides as insides
 import mp_pool_targets as targets
 import pytest
 
@@ -176,20 +177,9 @@ def test_closed_pool_ends_when_its_last_call_is_cancelled() -> None:
     assert joined(pool)
 
 
-class Closing:
-    """An iterable that closes a pool when it is iterated over."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-
-    def __iter__(self) -> Iterator[int]:
-        self.pool.close()
-        return iter([1, 2, 3])
-
-
 def test_imap_that_is_begun_while_the_pool_is_closed_has_an_outcome() -> None:
     pool = ThreadPool(1)
-    results = pool.imap(targets.square, Closing(pool))
+    results = pool.imap(targets.square, insides.Closing(pool.close))
     with pytest.raises(ValueError, match="Pool not running"):
         results.next(WAIT)
     assert joined(pool)

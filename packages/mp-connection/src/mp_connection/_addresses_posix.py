@@ -122,9 +122,8 @@ class Door:
         Raises:
             ValueError: the socket is closed.
         """
-        fd = self._sock.fileno()
-        if self._poll is None or fd == -1:
-            self._poll = poller(fd)  # which refuses a negative one
+        if self._poll is None:
+            self._poll = poller(self._sock.fileno())
         self._poll(seconds * 1000)
 
     def close(self) -> None:

@@ -55,8 +55,8 @@ def Client(
             list.
         OSError: nobody listens there.
     """
-    deadline = None if timeout is None else deadline_of(timeout)
-    allowed = None if allow is None else allow_list(allow)
+    deadline = deadline_of(timeout)
+    allowed = allow_list(allow)
     if authkey is not None:
         check_key(authkey)
     family = family_of(address, family)

@@ -171,9 +171,8 @@ class Listener(Generic[SendT, RecvT]):
             TimeoutError: no client connected and proved it in time.
             ChannelClosedError: the listener is closed (an OSError).
         """
-        deadline = None if timeout is None else deadline_of(timeout)
-        if self._generation != generation.number:
-            self._renew_turn()
+        deadline = deadline_of(timeout)
+        self._renew_turn()
         if deadline is None:
             with self._turn:
                 return self._accept(None)
@@ -186,8 +185,9 @@ class Listener(Generic[SendT, RecvT]):
 
     def _renew_turn(self) -> None:
         """In a forked child: a thread of the parent may be accepting."""
-        self._generation, self._turn = generation.number, _thread.allocate_lock()
-        close_after_fork(self._guests)  # for this process's own children
+        if self._generation != generation.number:
+            self._generation, self._turn = generation.number, _thread.allocate_lock()
+            close_after_fork(self._guests)  # for this process's own children
 
     def _accept(self, deadline: float | None) -> Connection[SendT, RecvT]:
         ready: Collection[object] = list(self._guests) or self._wait(deadline)
@@ -246,8 +246,7 @@ class Listener(Generic[SendT, RecvT]):
             The connection or None; what to wait for otherwise, nothing if a thread is
             accepting; and seconds to wait at most.
         """
-        if self._generation != generation.number:
-            self._renew_turn()
+        self._renew_turn()
         if not self._turn.acquire(False):
             return None, (), 0.0
         try:
@@ -337,11 +336,8 @@ class Listener(Generic[SendT, RecvT]):
 
     def _wait(self, deadline: float | None) -> Sequence[object]:
         """Wait for something to happen, a slice of time at most; where it did."""
+        objects, seconds = self._awaited(deadline)
         try:
-            if deadline is None and not self._guests:
-                self._door.wait(SLICE_SECONDS)
-                return ()
-            objects, seconds = self._awaited(deadline)
             if objects != [self._door]:
                 return wait(objects, seconds)
             self._door.wait(seconds)

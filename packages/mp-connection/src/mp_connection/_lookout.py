@@ -108,10 +108,7 @@ class Lookout(Habit):
         looks: int = LOOKS,
         pollers: list[Poll] | None = None,
     ) -> None:
-        # As of `Habit`, without the call.
-        self._credit = _FIRST_CREDIT
-        self._rest = _RESTS[0]
-        self.skips = 0
+        super().__init__()
         self._fileno = fileno
         self._new = True
         self._pollers = [] if pollers is None else pollers
@@ -126,8 +123,7 @@ class Lookout(Habit):
         new, self._new = self._new, False
         if new and newcomers.skips:
             newcomers.skips -= 1
-            # As `rest`, without the call.
-            self.skips, self._rest, self._credit = _RESTS[0], 4 * _RESTS[0], _PROBES
+            self.rest()
             return
         # A poll object serves one thread at a time: each takes one of its own.
         try:

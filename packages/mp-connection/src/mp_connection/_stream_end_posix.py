@@ -86,10 +86,7 @@ class StreamEnd:
         the locks.
         """
         now = generation.number
-        preparing = _preparing.get(now)
-        if preparing is None:
-            preparing = _preparing.setdefault(now, _thread.allocate_lock())
-        with preparing:
+        with _preparing.setdefault(now, _thread.allocate_lock()):
             if self._generation == -1:
                 if self.own:
                     self._slice(slice_reads)

@@ -164,11 +164,8 @@ class StreamChannel(StreamSender):
                 self.keep(received)
             raise
 
-    def recv_small(self, limit: int = EARLY_LIMIT) -> bytes | None:
+    def recv_small(self) -> bytes | None:
         """Receive a message the short way, if it is small and nothing is unusual.
-
-        Args:
-            limit: the most bytes that are small.
 
         Returns:
             The message; or None, and nothing is lost: call `recv`.
@@ -188,12 +185,11 @@ class StreamChannel(StreamSender):
                 reader = self._reader
                 if self.kept or (reader is not None and reader.filled):
                     return None
-                waits = self.own
-                flags = _SLICE if waits else _AT_ONCE
+                flags = _SLICE if self.own else _AT_ONCE
                 try:
                     if self._carries:
                         call: Any = sock
-                        asked = _HANDLES_SLICE if waits else _HANDLES_AT_ONCE
+                        asked = _HANDLES_SLICE if self.own else _HANDLES_AT_ONCE
                         calls = map(call.recvmsg, _SHORT_SIZE, _CONTROL_SIZE, asked)
                         for head, control, bits, _ in calls:  # noqa: B007
                             pass
@@ -202,7 +198,7 @@ class StreamChannel(StreamSender):
                             pass
                     if len(head) == SHORT.size and not control and bits == CLOEXEC:
                         (size,) = SHORT.unpack(head)
-                        if 0 < size <= limit:
+                        if 0 < size <= EARLY_LIMIT:
                             for data in map(sock.recv, (size,), flags):  # noqa: B007
                                 pass
                     ended = not head and not control

@@ -125,7 +125,7 @@ class StreamChannel:
     def send_small(self, data: bytes) -> bool:
         _refuse()
 
-    def recv_small(self, limit: int = 0) -> bytes | None:
+    def recv_small(self) -> bytes | None:
         _refuse()
 
     def keep(self, received: Received) -> None:

@@ -13,7 +13,6 @@ from weakref import WeakSet
 
 from mp_connection._channel import SLICE_SECONDS, Received, notified
 from mp_connection._connection import RecvT, SendT
-from mp_connection._framing import INLINE_LIMIT
 from mp_connection._signals import is_of_handler
 from mp_connection._stream_connection import StreamConnection
 from mp_connection._stream_posix import StreamChannel, closed_error
@@ -81,7 +80,7 @@ class TlsChannel(StreamChannel):
             for notify in notified:
                 notify(self)
 
-    def recv_small(self, limit: int = INLINE_LIMIT) -> bytes | None:
+    def recv_small(self) -> bytes | None:
         return None
 
     def _recv(
