@@ -138,6 +138,43 @@ def grandchild(report: Report, method: Any, daemon: bool = False) -> None:
         process.join(30)
 
 
+def grandchild_of_a_freed_daemon(report: Report, method: Any) -> None:
+    mp_process.current_process()._config["daemon"] = False
+    grandchild(report, method)
+
+
+def trace(report: Report) -> None:
+    """What a tool does to the processes that begin from here."""
+    original = mp_process.BaseProcess._bootstrap
+
+    def bootstrap(process: mp_process.BaseProcess, *args: Any) -> int:
+        report.send("before")
+        code = original(process, *args)
+        report.send(f"after {code}")
+        return code
+
+    mp_process.BaseProcess._bootstrap = bootstrap  # type: ignore[assignment,method-assign]
+
+
+class Traced:
+    """A target that takes the tool along to where nothing is inherited."""
+
+    def __init__(self, report: Report, code: int) -> None:
+        self.report, self.code = report, code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _traced, (self.report, self.code)
+
+    def __call__(self) -> None:
+        self.report.send("target")
+        sys.exit(self.code)
+
+
+def _traced(report: Report, code: int) -> Traced:
+    trace(report)
+    return Traced(report, code)
+
+
 def open_files() -> list[str]:
     """Descriptors above standard error, and what they are."""
     found = []

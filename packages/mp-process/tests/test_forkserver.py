@@ -17,10 +17,12 @@ import mp_process_targets as targets
 import pytest
 
 from mp_connection import Pipe, wait
+from mp_connection.channel import ready_to_read
 from mp_process import (
     BaseProcess,
     ForkServerError,
     ProcessError,
+    ensure_forkserver,
     get_context,
     set_forkserver_preload,
 )
@@ -47,6 +49,12 @@ def server_pid() -> int:
     pid = fork_server().pid
     assert pid is not None
     return pid
+
+
+def requests_of_server() -> int:
+    requests = fork_server()._requests
+    assert requests is not None
+    return requests.fileno()
 
 
 def kill(pid: int) -> None:
@@ -500,6 +508,35 @@ def test_preload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         process.join(SECONDS)
         assert process.exitcode == 1
     assert count.read_text() == "x"
+
+
+def test_started_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server can be had before the first process, which uses it, and only once."""
+    assert fork_server().pid is None
+    ensure_forkserver()
+    pid = server_pid()
+    ensure_forkserver()
+    start_one()
+    assert server_pid() == pid
+    kill(pid)
+    ensure_forkserver()
+    second = server_pid()
+    assert second != pid
+    start_one()
+    assert server_pid() == second
+
+
+@pytest.mark.usefixtures("preload", "capfd")
+def test_started_ahead_of_what_it_cannot_import() -> None:
+    """Whoever asks next is told, by whichever call."""
+    set_forkserver_preload(["mp_process_missing"], on_error="fail")
+    ensure_forkserver()
+    assert ready_to_read(requests_of_server(), SECONDS)
+    with pytest.raises(ForkServerError, match=r"No module named 'mp_process_miss"):
+        ensure_forkserver()
+    set_forkserver_preload([])
+    ensure_forkserver()
+    start_one()
 
 
 @pytest.mark.usefixtures("preload")

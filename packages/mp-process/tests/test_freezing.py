@@ -12,7 +12,7 @@ import mp_process_targets as targets
 import pytest
 
 import mp_process
-from mp_process import get_context, set_executable
+from mp_process import get_context, get_executable, set_executable
 from mp_testing import StartMethod
 
 assert sys.platform == "linux"
@@ -45,9 +45,11 @@ def test_set_executable(
 ) -> None:
     """Children run what was set, given as text, bytes or a path; so do theirs."""
     monkeypatch.setattr(here(), "executable", None)
+    assert get_executable() == sys.executable
     program = wrapper(tmp_path / "wräpper", sys.executable)
     set_ = set_executable if kind is str else get_context("fork").set_executable
     set_(kind(str(program)))
+    assert get_executable() == str(program)
     process = get_context(method).Process(target=targets.nested)
     process.start()
     process.join(SECONDS)

@@ -293,6 +293,38 @@ def process_name(method: StartMethod) -> str:
     }[method]
 
 
+def test_a_layer_can_do_without_the_main_module(tmp_path: Path) -> None:
+    """Its processes need no guard, and are not slowed by what the program imports."""
+    count = tmp_path / "count"
+    (tmp_path / "layer.py").write_text(
+        """
+import sys
+from mp_process.context import SpawnProcess
+
+class Process(SpawnProcess):
+    imports_main = False
+
+def work(number):
+    print(number, sys.modules["__main__"].__spec__, sys.argv[1:], flush=True)
+"""
+    )
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        f"""
+import layer, mp_process_targets
+mp_process_targets.append({str(count)!r})
+process = layer.Process(target=layer.work, args=(7,))
+process.start()
+process.join(30)
+print("exit code", process.exitcode)
+"""
+    )
+    done = scripts.run(script, "argument")
+    assert done.stdout == "7 None ['argument']\nexit code 0\n"
+    assert done.stderr == ""
+    assert count.read_text() == "x"
+
+
 def test_missing_guard_under_fork(tmp_path: Path) -> None:
     """fork needs none."""
     script = tmp_path / "unguarded.py"

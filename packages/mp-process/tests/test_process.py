@@ -614,6 +614,45 @@ def test_daemons_have_no_children(start_method: StartMethod) -> None:
     theirs.close()
 
 
+def test_a_daemon_that_is_to_have_children(start_method: StartMethod) -> None:
+    """Programs say so in a child, by a name that is not in the manual."""
+    ours, theirs = Pipe()
+    process = get_context(start_method).Process(
+        target=targets.grandchild_of_a_freed_daemon,
+        args=(theirs, start_method),
+        daemon=True,
+    )
+    process.start()
+    description = received(ours)
+    assert isinstance(description, dict)
+    assert description["parent pid"] == process.pid
+    ours.send("end")
+    assert ended(process) == 0
+    ours.close()
+    theirs.close()
+
+
+def test_tools_put_their_own_around_a_child(
+    start_method: StartMethod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those that measure coverage do: they see its target, and its exit code."""
+    ours, theirs = Pipe()
+    monkeypatch.setattr(BaseProcess, "_bootstrap", BaseProcess._bootstrap)
+    if start_method == "fork":
+        targets.trace(theirs)
+    for code in (0, 3):
+        process = get_context(start_method).Process(
+            target=targets.Traced(theirs, code), name=f"traced-{code}"
+        )
+        process.start()
+        assert received(ours) == "before"
+        assert received(ours) == "target"
+        assert received(ours) == f"after {code}"
+        assert ended(process) == code
+    ours.close()
+    theirs.close()
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_unpicklable(method: StartMethod) -> None:
     """start names what cannot be pickled, starts nothing, and may be tried again."""

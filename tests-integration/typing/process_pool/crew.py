@@ -56,10 +56,12 @@ from mp_process import (
     active_children,
     cpu_count,
     current_process,
+    ensure_forkserver,
     forward_logs,
     freeze_support,
     get_all_start_methods,
     get_context,
+    get_executable,
     get_start_method,
     parent_process,
     set_executable,
@@ -122,7 +124,9 @@ def contexts() -> None:
     assert_type(current_process(), BaseProcess)
     assert_type(active_children(), list[BaseProcess])
     set_executable(Path(sys.executable))
+    assert Path(get_executable()) == Path(sys.executable)
     set_forkserver_preload(["json"], on_error="fail")
+    ensure_forkserver()
     set_start_method("fork")
     assert get_start_method() == "fork"
 

@@ -186,6 +186,11 @@ class Pool(MapCalls):
         """The workers.  No manual has this name, but programs use it."""
         return self._backend.workers
 
+    @property
+    def _processes(self) -> int:
+        """How many workers there are to be.  This name is used as well."""
+        return self._backend.size
+
     def _cancel(self, result: AsyncResult[Any], running: bool = True) -> None:
         self._backend.cancel(result, running)
 

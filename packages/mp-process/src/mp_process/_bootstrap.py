@@ -85,16 +85,29 @@ def run(
             # A fork leaves it the parent's thread's.
             threading.main_thread()._set_native_id()
         here().enter(process, ParentProcess(process._parent_name, parent_pid, lifeline))
+        return process._bootstrap()
+    except BaseException as error:
+        return _code_of(process, error)
+
+
+def call(process: BaseProcess) -> int:
+    """Call the target of *process*, which is this one; the exit code."""
+    try:
         info("child process calling self.run()")
         process.run()
-    except SystemExit as error:
-        return exit_code(error)
-    except KeyboardInterrupt:
-        return 1  # Ctrl-C is for all: the parent says so, and its children are quiet
     except BaseException as error:
-        report(f"Process {process._name}:\n", error)
-        return 1
+        return _code_of(process, error)
     return 0
+
+
+def _code_of(process: BaseProcess, error: BaseException) -> int:
+    """The exit code that an exception gives, and a report where it is one."""
+    if isinstance(error, SystemExit):
+        return exit_code(error)
+    if not isinstance(error, KeyboardInterrupt):
+        report(f"Process {process._name}:\n", error)
+    # Ctrl-C is for all: the parent says so, and its children are quiet.
+    return 1
 
 
 def forget_exit() -> None:

@@ -374,6 +374,28 @@ def set_executable(
     _default_context.set_executable(executable)
 
 
+def get_executable() -> str:
+    """The interpreter that spawn and forkserver start: see `set_executable`."""
+    return here().executable or sys.executable
+
+
+def ensure_forkserver() -> None:
+    """Start the fork server now, if none runs, and not with the first process.
+
+    It returns before the server has imported what `set_forkserver_preload` names.
+
+    Raises:
+        ForkServerError: the last one ended because it could not import that.
+        ValueError: this platform has no such start method.
+        OSError: the system has no more processes or descriptors.
+    """
+    known("forkserver")
+    if sys.platform == "linux":
+        from mp_process._forkserver_posix import fork_server
+
+        fork_server().ensure_running()
+
+
 def set_forkserver_preload(
     module_names: Iterable[str], on_error: OnError = "ignore"
 ) -> None:

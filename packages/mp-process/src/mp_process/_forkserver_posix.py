@@ -200,13 +200,29 @@ class ForkServer:
                 requests = self._requests
                 try:
                     if requests is None:
-                        requests = self._start(process)
+                        requests = self._start(_modules_of(process))
                     return self._request(requests, startup), requests
                 except BrokenPipeError:
                     self._forget(requests)
                     self._reap(_GRACE_SECONDS)
             self.check()
         raise ForkServerError("the fork server ended as soon as it was started")
+
+    def ensure_running(self) -> None:
+        """Start a server if none runs.
+
+        Raises:
+            ForkServerError: the last one said that it could not go on.
+            OSError: the system has no more processes or descriptors.
+        """
+        with self._lock:
+            # A server says nothing on this channel but why it ends.
+            if self._requests is not None and ready_to_read(self._requests.fileno(), 0):
+                self._forget(self._requests)
+                self._reap(_GRACE_SECONDS)
+            self.check()
+            if self._requests is None:
+                self._start([])
 
     def check(self) -> None:
         """Raise ForkServerError if the last server has said why it ended."""
@@ -228,10 +244,10 @@ class ForkServer:
             close_for_good(theirs)
         return reply
 
-    def _start(self, process: BaseProcess) -> PacketChannel:
+    def _start(self, modules: list[str]) -> PacketChannel:
         setup = pickle_message(
             Setup(
-                _modules_of(process),
+                modules,
                 _main_module.describe(),
                 self._asked,
                 self._on_error,

@@ -157,9 +157,12 @@ def reap_children() -> None:
 def _end_children() -> None:
     """At exit: daemonic children are ended, the others waited for."""
     # Not by the methods that users may have overridden.
-    processes = list(_here.children.values())
-    daemons = [p._child for p in processes if p._daemon and p._child is not None]
-    others = [p._child for p in processes if not p._daemon and p._child is not None]
+    daemons: list[Child] = []
+    others: list[Child] = []
+    for process in list(_here.children.values()):
+        if process._child is not None:
+            kind = daemons if process._config["daemon"] else others
+            kind.append(process._child)
     for child in daemons:
         try:
             child.send_signal(_SIGTERM)

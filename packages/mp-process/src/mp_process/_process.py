@@ -97,6 +97,10 @@ class BaseProcess:
     #: ends, such as a pool within a task of another.
     nests: bool = False
 
+    #: Whether a spawned child imports the main module.  For layers whose targets and
+    #: arguments have nothing of it.
+    imports_main: bool = True
+
     _by_value = False
 
     if TYPE_CHECKING:
@@ -187,7 +191,10 @@ class BaseProcess:
         self._kwargs = dict(kwargs or ())
         numbers = ":".join(map(str, self._identity))
         self._name: str = name or f"{type(self).__name__}-{numbers}"
-        self._daemon: bool = parent._daemon if daemon is None else bool(daemon)
+        # A dictionary, because programs reach into that of the current process to let
+        # the workers of a pool have children of their own.
+        daemonic = parent._config["daemon"] if daemon is None else bool(daemon)
+        self._config: dict[str, bool] = {"daemon": daemonic}
         self._die_with_parent = bool(die_with_parent)
         self._key: _Key = parent._key
         if by_value:
@@ -199,6 +206,15 @@ class BaseProcess:
         """Call the target; the body of the process, to be overridden at will."""
         if self._target is not None:
             self._target(*self._args, **self._kwargs)
+
+    def _bootstrap(self, parent_sentinel: int | None = None) -> int:
+        """In the child: run, and say what exit code that gives.
+
+        Tools that measure coverage, and tracers, put their own around it, by this name.
+        """
+        from mp_process._bootstrap import call  # where children begin, imported there
+
+        return call(self)
 
     # ----------------------------------------------------------------- life cycle
 
@@ -218,7 +234,7 @@ class BaseProcess:
         self._check("start")
         if _here.importing_main:
             raise RuntimeError(_NO_GUARD)
-        if _here.current._daemon and not self.nests:
+        if _here.current._config["daemon"] and not self.nests:
             raise AssertionError("daemonic processes may not have children")
         reap_children()
         with self._starting.lock:
@@ -351,18 +367,18 @@ class BaseProcess:
 
         Setting it raises AssertionError once the process is started.
         """
-        return self._daemon
+        return self._config["daemon"]
 
     @daemon.setter
     def daemon(self, daemon: bool) -> None:
         if self._child is not None:
             raise AssertionError(f"process {self._name!r} was started before")
-        self._daemon = bool(daemon)
+        self._config["daemon"] = bool(daemon)
 
     @property
     def die_with_parent(self) -> bool:
         """Whether the process is killed if its parent is gone, in order or not."""
-        return self._daemon or self._die_with_parent
+        return self._config["daemon"] or self._die_with_parent
 
     @property
     def authkey(self) -> bytes:
@@ -440,7 +456,7 @@ class BaseProcess:
             state = _state(self._child.poll())
         parts.append(f"parent={self._parent_pid}")
         parts.append(state)
-        if self._daemon:
+        if self._config["daemon"]:
             parts.append("daemon")
         return f"<{type(self).__name__} {' '.join(parts)}>"
 
@@ -471,7 +487,7 @@ class MainProcess(BaseProcess):
         self._args = ()
         self._kwargs = {}
         self._name = "MainProcess"
-        self._daemon = False
+        self._config = {"daemon": False}
         self._die_with_parent = False
         self._key = _Key(os.urandom(_KEY_BYTES))
 

@@ -65,7 +65,7 @@ class Preparation:
         self.environ: dict[str, str] | None = None
         #: And so are its standard output and error.
         self.streams: list[Any] | None = None  # arrive as descriptors
-        self.main = _main_module.describe()
+        self.main = _main_module.describe() if process.imports_main else None
         self.main_is_there = _main_module.can_be_found()
         self.state: State = captured_state()
 

@@ -1,0 +1,314 @@
+"""joblib on a pool: what its own backend promises, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib  # type: ignore[import-untyped]
+import numpy
+import pytest
+from joblib.externals.loky.process_executor import (  # type: ignore[import-untyped]
+    TerminatedWorkerError,
+)
+
+from mp_connection import Pipe
+from mp_pool import BrokenPoolError, RemoteTraceback, WorkerDiedError, joblib_backend
+from mp_process import active_children, get_context
+
+assert sys.platform == "linux"
+
+SECONDS = 30
+
+
+@pytest.fixture(autouse=True)
+def _backend() -> Iterator[None]:
+    """Two workers of the backend for the calls of a test, which end with it."""
+    joblib_backend.register()
+    with joblib.parallel_config(backend="mp", n_jobs=2):
+        yield
+    joblib_backend._idle.clear()
+
+
+def parallel(tasks: Any, **options: Any) -> Any:
+    return joblib.Parallel(**options)(tasks)
+
+
+def workers() -> set[int]:
+    """The processes of a call that keeps all of them busy."""
+
+    def pid(_: int) -> int:
+        time.sleep(0.02)
+        return os.getpid()
+
+    return set(parallel((joblib.delayed(pid)(i) for i in range(8)), batch_size=1))
+
+
+def test_functions_and_classes_travel_by_value() -> None:
+    class Here:
+        def __init__(self, x: int) -> None:
+            self.x = x
+
+    found = parallel(joblib.delayed(lambda h: Here(h.x + 1))(Here(i)) for i in range(9))
+    assert [type(each) is Here and each.x for each in found] == list(range(1, 10))
+
+
+def test_the_main_module_needs_no_guard() -> None:
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parent / "mp_pool_joblib.py"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("[1, 2, 3]\n", "")
+
+
+def test_workers_are_used_again() -> None:
+    first = workers()
+    assert len(first) == 2
+    assert os.getpid() not in first
+    assert workers() == first
+    with joblib.parallel_config(backend="mp", n_jobs=3):
+        assert not workers() & first  # the others have ended
+    assert not workers() & first
+    assert len(active_children()) == 2
+
+
+def test_workers_end_when_they_were_idle_for_long() -> None:
+    parallel((joblib.delayed(abs)(i) for i in range(3)), idle_worker_timeout=0.1)
+    deadline = time.monotonic() + SECONDS
+    while active_children():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert len(workers()) == 2
+
+
+def test_calls_of_two_threads_have_workers_of_their_own() -> None:
+    found: list[set[int]] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(configured())) for _ in range(2)
+    ]
+
+    def configured() -> set[int]:
+        with joblib.parallel_config(backend="mp", n_jobs=2):
+            return workers()
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert len(found[0] | found[1]) == 4
+    assert len(active_children()) == 2  # of which two wait for more
+
+
+def test_a_forked_child_has_workers_of_its_own() -> None:
+    first = workers()
+    ours, theirs = Pipe()
+
+    def child() -> None:
+        joblib_backend._idle.clear()  # not the parent's
+        theirs.send(workers())
+        joblib_backend._idle.clear()
+
+    process = get_context("fork").Process(target=child)
+    with pytest.warns(DeprecationWarning, match="other threads"):
+        process.start()
+    assert ours.poll(SECONDS)
+    assert not ours.recv() & first
+    process.join(SECONDS)
+    assert process.exitcode == 0
+    assert workers() == first
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_arrays_are_mapped(order: Any) -> None:
+    array = numpy.arange(400_000.0).reshape(400, -1).copy(order)
+
+    def look(array: Any) -> tuple[bool, bool, float]:
+        return array.flags.writeable, array.flags.f_contiguous, float(array.sum())
+
+    for given in (array, array[::2], array[:, ::2]):
+        for writeable, _, total in parallel(
+            joblib.delayed(look)(given) for _ in range(4)
+        ):
+            assert not writeable
+            assert total == given.sum()
+    ((_, turned, _),) = parallel([joblib.delayed(look)(array)])
+    assert turned == (order == "F")
+    ((writeable, _, _),) = parallel([joblib.delayed(look)(array[:10])])
+    assert writeable  # a small one is a copy of the worker's own
+    ((writeable, _, _),) = parallel([joblib.delayed(look)(array)], max_nbytes=None)
+    assert writeable
+    ((writeable, _, _),) = parallel([joblib.delayed(look)(array)], mmap_mode="c")
+    assert writeable
+    ((writeable, _, _),) = parallel([joblib.delayed(look)(array[:20])], max_nbytes=100)
+    assert not writeable
+
+
+def test_objects_in_arrays_travel_along() -> None:
+    array = numpy.array([{"number": i} for i in range(200_000)], dtype=object)
+    (found,) = parallel([joblib.delayed(lambda a: a[-1]["number"])(array)])
+    assert found == 199_999
+
+
+def test_files_that_are_mapped_here_are_mapped_there(tmp_path: Path) -> None:
+    path = tmp_path / "array"
+    numpy.arange(300_000.0).tofile(path)
+    array = numpy.memmap(path, dtype=float, mode="r+")
+
+    def change(array: Any) -> None:
+        array[10] = -1.0
+
+    parallel([joblib.delayed(change)(array)], mmap_mode="r+")
+    assert array[10] == -1.0
+
+
+def test_results() -> None:
+    found = parallel(joblib.delayed(numpy.full)(300_000, i) for i in range(6))
+    assert [int(array[-1]) for array in found] == list(range(6))
+    assert all(array.flags.writeable for array in found)
+    given = joblib.delayed(abs)
+    lazily = parallel((given(-i) for i in range(50)), return_as="generator")
+    assert list(lazily) == list(range(50))
+    anyhow = parallel((given(-i) for i in range(50)), return_as="generator_unordered")
+    assert sorted(anyhow) == list(range(50))
+
+
+def test_an_error_says_where_it_was_raised() -> None:
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        parallel(joblib.delayed(int)(text) for text in ("1", "x", "2"))
+    assert isinstance(caught.value.__cause__, RemoteTraceback)
+    assert parallel(joblib.delayed(int)(text) for text in ("1", "2")) == [1, 2]
+
+
+def test_a_worker_that_dies_is_an_error() -> None:
+    """And no hang; the class is the one that programs know."""
+    with pytest.raises(TerminatedWorkerError, match="exit code 3") as caught:
+        parallel(joblib.delayed(os._exit)(3) for _ in range(4))
+    assert isinstance(caught.value.__cause__, WorkerDiedError)
+    assert parallel(joblib.delayed(abs)(-i) for i in range(3)) == [0, 1, 2]
+
+
+def test_workers_that_cannot_begin_are_an_error() -> None:
+    with pytest.raises(TerminatedWorkerError, match="exit code 4") as caught:
+        parallel(
+            (joblib.delayed(abs)(i) for i in range(4)),
+            initializer=os._exit,
+            initargs=(4,),
+        )
+    assert isinstance(caught.value.__cause__, BrokenPoolError)
+    assert parallel(joblib.delayed(abs)(-i) for i in range(3)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("form", ["list", "generator", "generator_unordered"])
+def test_what_cannot_be_pickled_is_an_error(form: str) -> None:
+    """Also when a callback submits it, in a thread of the pool's."""
+    for wrong in (0, 70):
+        tasks = (
+            joblib.delayed(id)(threading.Lock() if i == wrong else i)
+            for i in range(100)
+        )
+        with pytest.raises(Exception, match="pickle"):
+            list(parallel(tasks, batch_size=1, return_as=form))
+    assert parallel(joblib.delayed(abs)(-i) for i in range(3)) == [0, 1, 2]
+
+
+def test_a_call_that_takes_too_long_is_ended() -> None:
+    before = time.monotonic()
+    with pytest.raises(joblib.parallel.TimeoutError):
+        parallel((joblib.delayed(time.sleep)(60) for _ in range(3)), timeout=0.3)
+    assert time.monotonic() - before < SECONDS
+    assert active_children() == []
+    with joblib.Parallel() as again:
+        with pytest.raises(ZeroDivisionError):
+            again(joblib.delayed(divmod)(1, i) for i in (1, 0))
+        assert again(joblib.delayed(divmod)(1, i) for i in (1, 1)) == [(1, 0)] * 2
+
+
+def test_libraries_have_the_threads_that_are_left() -> None:
+    def variable() -> str | None:
+        return os.environ.get("OMP_NUM_THREADS")
+
+    with joblib.parallel_config(backend="mp", n_jobs=2, inner_max_num_threads=7):
+        assert parallel([joblib.delayed(variable)()]) == ["7"]
+    assert "OMP_NUM_THREADS" not in os.environ or variable() != "7"
+
+
+def test_an_initializer_is_called_in_each_worker() -> None:
+    def initializer(text: str) -> None:
+        os.environ["MP_POOL_TEXT"] = text
+
+    found = parallel(
+        (joblib.delayed(os.getenv)("MP_POOL_TEXT") for _ in range(8)),
+        initializer=initializer,
+        initargs=("begun",),
+    )
+    assert found == ["begun"] * 8
+
+
+def test_calls_within_calls() -> None:
+    def outer(n: int) -> list[int]:
+        return parallel((joblib.delayed(abs)(-i) for i in range(n)), n_jobs=2)  # type: ignore[no-any-return]
+
+    found = parallel(joblib.delayed(outer)(n) for n in range(4))
+    assert found == [list(range(n)) for n in range(4)]
+
+
+def test_how_many() -> None:
+    def count(n: int | None) -> int:
+        backend = joblib_backend.make_backend(nesting_level=0)
+        found: int = backend.effective_n_jobs(n)
+        return found
+
+    assert count(3) == 3
+    assert count(None) == 1
+    assert count(-1) == joblib.cpu_count()
+    assert count(-1000) == 1
+    with pytest.raises(ValueError, match="n_jobs"):
+        count(0)
+    assert (
+        parallel((joblib.delayed(os.getpid)() for _ in range(2)), n_jobs=1)
+        == [os.getpid()] * 2
+    )
+    with pytest.raises(ValueError, match="idle_worker_timeout"):
+        joblib_backend.make_backend(nesting_level=0).configure(2, timeout=3)
+
+
+def test_below_threads_there_is_one_worker() -> None:
+    backend = joblib_backend.make_backend(nesting_level=1)
+    assert backend.effective_n_jobs(2) == 2
+    found: list[int] = []
+
+    def ask() -> None:
+        with pytest.warns(UserWarning, match="below threads"):
+            found.append(backend.effective_n_jobs(2))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join(SECONDS)
+    assert found == [1]
+
+
+def test_it_can_be_the_default() -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import joblib, os, mp_pool.joblib_backend as backend\n"
+            "backend.register(make_default=True)\n"
+            "calls = [joblib.delayed(os.getpid)() for _ in range(4)]\n"
+            "assert os.getpid() not in joblib.Parallel(n_jobs=2)(calls)\n"
+            "assert len(backend._idle._pools) == 1",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
