@@ -48,6 +48,74 @@ if __name__ == "__main__":
     print(is_ours())
 """
 
+#: By loky, if nothing is said; without a guard, and with functions that are its own.
+JOBLIB_DEFAULT = """\
+import numpy
+from joblib import Parallel, delayed, parallel, parallel_config
+
+class Number:
+    def __init__(self, value):
+        self.value = value
+
+def work(number):
+    return Number(number.value ** 2), os.getpid()
+
+found = Parallel(n_jobs=2)(delayed(work)(Number(i)) for i in range(50))
+print([n.value for n, _ in found] == [i * i for i in range(50)])
+print(os.getpid() not in {pid for _, pid in found})
+with parallel_config("loky", n_jobs=2, inner_max_num_threads=1):
+    array = numpy.arange(300_000.0)
+    found = Parallel()(delayed(lambda i: (array * i).sum())(i) for i in range(3))
+    print([float(total) for total in found] == [array.sum() * i for i in range(3)])
+    try:
+        Parallel()(delayed(os._exit)(3) for _ in "ab")
+    except parallel.loky.process_executor.TerminatedWorkerError as error:
+        print("exit code 3" in str(error))
+print(type(parallel.__spec__.loader).__name__, is_ours())
+"""
+
+DILL = """\
+import dill
+
+if __name__ == "__main__":
+    print(dill.loads(dill.dumps(lambda x: x + 1))(1))
+    print(is_ours())
+"""
+
+DASK = """\
+from distributed import Client, LocalCluster
+
+def work(i):
+    return i * i, os.getpid(), is_ours()
+
+if __name__ == "__main__":
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        found = client.gather(client.map(work, range(20)))
+    print([n for n, _, _ in found] == [i * i for i in range(20)])
+    print(os.getpid() not in {pid for _, pid, _ in found})
+    print(all(ok for *_, ok in found), is_ours())
+"""
+
+COVERED = """\
+import multiprocessing, sys
+
+def work(i):
+    if i:
+        return i
+    return 0
+
+if __name__ == "__main__":
+    process = multiprocessing.Process(target=work, args=(1,))
+    process.start()
+    process.join()
+    with multiprocessing.Pool(1) as pool:
+        pool.map(work, [0])
+        pool.close()
+        pool.join()
+    print(multiprocessing.__name__)
+"""
+
 PEBBLE = """\
 from concurrent.futures import TimeoutError
 from pebble import ProcessExpired, ProcessPool, concurrent
@@ -216,6 +284,49 @@ def test_joblib(tmp_path: Path) -> None:
     assert run(JOBLIB, "fork", tmp_path) == (
         "True\nTrue True\nTrue\ninvalid literal for int() with base 10: 'x'\nTrue\n"
     )
+
+
+def test_joblib_by_default(tmp_path: Path) -> None:
+    """Its own backend is made of the standard package: ours is in its place."""
+    assert run(JOBLIB_DEFAULT, "fork", tmp_path) == (
+        "True\nTrue\nTrue\nTrue\nSourceFileLoader True\n"
+    )
+
+
+def test_dill(tmp_path: Path) -> None:
+    """Which others import for functions that are not importable."""
+    assert run(DILL, "fork", tmp_path) == "2\nTrue\n"
+
+
+def test_dask(tmp_path: Path) -> None:
+    assert run(DASK, "fork", tmp_path) == "True\nTrue\nTrue True\n"
+
+
+def test_coverage_of_children(start_method: str, tmp_path: Path) -> None:
+    """It puts its own around the life of a child, whose lines are counted."""
+    (tmp_path / "program.py").write_text(COVERED)
+    (tmp_path / ".coveragerc").write_text(
+        "[run]\nconcurrency = multiprocessing\nparallel = true\ninclude = program.py\n"
+    )
+    ours = ("-m", "mp_multiprocessing", "--start-method", start_method, "-m")
+    out = ""
+    for arguments in (
+        (*ours, "coverage", "run", "program.py"),
+        ("-m", "coverage", "combine", "--quiet"),
+        ("-m", "coverage", "report"),
+    ):
+        out += subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        ).stdout
+    lines = out.splitlines()
+    assert lines[0] == "mp_multiprocessing"
+    assert lines[-1].split() == ["TOTAL", "14", "0", "100%"]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

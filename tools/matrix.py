@@ -25,7 +25,10 @@ from packaging.requirements import Requirement
 
 VERSIONS = ("3.11", "3.12", "3.13")
 #: What tests-integration needs besides; hatch.toml says which versions.
-INTEGRATION = {"flake8", "hatchling", "joblib", "numpy", "pebble", "setuptools"}
+INTEGRATION = {
+    "coverage", "dill", "distributed", "flake8", "hatchling", "joblib", "numpy",
+    "pebble", "setuptools",
+}  # fmt: skip
 #: Three files at a time, as in `test`.
 ALL = ["-n", "3", "--dist", "loadfile", "packages", "tests-integration"]
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -305,3 +305,65 @@ def test_elsewhere_it_is_refused_in_one_sentence(patch: str, said: str) -> None:
         "NotImplementedError: mp_multiprocessing runs on CPython on Linux so far, and"
         f" this is {said}"
     )
+
+
+def test_what_tools_tell_a_child_comes_before_the_main_module(
+    start_method: mp.Method, tmp_path: Path
+) -> None:
+    """They add to the start-up data what does their work when it is unpickled."""
+    (tmp_path / "tool.py").write_text(
+        "import multiprocessing\n"
+        "from multiprocessing import spawn\n"
+        "class Stowaway:\n"
+        "    def __reduce__(self):\n"
+        "        return begin, ()\n"
+        "def begin():\n"
+        "    print('begun,', multiprocessing.__name__, flush=True)\n"
+        "original = spawn.get_preparation_data\n"
+        "def replacement(name):\n"
+        "    return {**original(name), 'stowaway': Stowaway()}\n"
+        "def install():\n"
+        "    spawn.get_preparation_data = replacement\n"
+    )
+    (tmp_path / "program.py").write_text(
+        "import multiprocessing, tool\n"
+        "if __name__ == '__main__':\n"
+        "    tool.install()\n"
+        "    process = multiprocessing.Process(target=print, args=('run',))\n"
+        "    process.start()\n"
+        "    process.join()\n"
+        "else:\n"
+        "    print('imported', flush=True)\n"
+    )
+    done = run("--start-method", start_method, "program.py", cwd=tmp_path)
+    if start_method == "fork":
+        assert done.stdout == "run\n"  # it has what its parent has
+    else:
+        lines = done.stdout.splitlines()
+        assert lines[-3:].index("begun, mp_multiprocessing") < lines[-3:].index("run")
+        if start_method == "spawn":
+            assert lines == ["begun, mp_multiprocessing", "imported", "run"]
+
+
+def test_what_third_parties_import_is_there() -> None:
+    """Names that the manual does not have, and what they are used for."""
+    from mp_multiprocessing import (
+        forkserver,
+        pool,
+        popen_spawn_posix,
+        resource_tracker,
+        spawn,
+    )
+
+    assert popen_spawn_posix.__all__ == ()  # dask imports it, and no more
+    assert issubclass(pool.TimeoutError, mp.TimeoutError)
+    assert spawn.get_executable() == sys.executable
+    assert spawn.get_preparation_data("name") == {}
+    assert callable(forkserver.ensure_running)
+    tracker = resource_tracker.ResourceTracker()
+    tracker.ensure_running()
+    tracker.register("/name", "shared_memory")
+    tracker.unregister("/name", "shared_memory")
+    with mp.Pool(3) as three:
+        assert three._processes == 3  # pyswarms cuts its work by it
+        assert len(three._pool) == 3

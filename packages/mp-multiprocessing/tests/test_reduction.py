@@ -8,13 +8,15 @@ assert sys.platform == "linux"
 
 import os
 import pickle
+import socket
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mp_connection import HandleError, Pipe
 from mp_connection.handles import unregister_reducer
+from mp_multiprocessing import reduction
 from mp_multiprocessing.reduction import (
     DupFd,
     ForkingPickler,
@@ -127,6 +129,17 @@ def test_descriptors_are_sent_and_received() -> None:
         a.send(7)
         with pytest.raises(RuntimeError, match="not a descriptor but int"):
             recv_handle(b)
+
+
+def test_how_sockets_are_reduced_is_known() -> None:
+    """dill imports the function by this name."""
+    one, other = socket.socketpair()
+    with one, other:
+        one.settimeout(3)
+        rebuild, (handle, *rest) = cast(Any, reduction._reduce_socket(one))
+        assert handle.fd == one.fileno()
+        assert callable(rebuild)
+        assert rest == [socket.AF_UNIX, socket.SOCK_STREAM, 0, 3]
 
 
 def test_dump_writes_a_pickle() -> None:

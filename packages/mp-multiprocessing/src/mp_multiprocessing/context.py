@@ -73,7 +73,7 @@ _EXECUTOR = (
 _THIRD_PARTY = (
     "the start method {method!r} is a third party's, made of private parts of the"
     " standard package: run the program with MP_DROPIN=0, or have that party use"
-    " another one (joblib: backend='multiprocessing')"
+    " another one"
 )
 
 

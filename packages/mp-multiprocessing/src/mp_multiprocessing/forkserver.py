@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from mp_process import set_forkserver_preload as set_forkserver_preload
+from mp_process import (
+    ensure_forkserver as ensure_running,
+    set_forkserver_preload as set_forkserver_preload,
+)
 
-__all__ = ("set_forkserver_preload",)
+__all__ = ("ensure_running", "set_forkserver_preload")

@@ -12,6 +12,7 @@ with Needed("mp-pool", __name__):
         RemoteTraceback as RemoteTraceback,
         ResultError as ResultError,
         ThreadPool as ThreadPool,
+        TimeoutError as TimeoutError,
     )
 
 ApplyResult = AsyncResult
@@ -30,4 +31,5 @@ __all__ = (
     "RemoteTraceback",
     "ResultError",
     "ThreadPool",
+    "TimeoutError",
 )

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from io import BytesIO
 
+from mp_connection.channel import message_reductions
 from mp_connection.handles import Handle, HandleError, register_reducer
 from mp_connection.lean import Pickler, loads, reductions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from socket import socket
     from typing import Any, Protocol, TypeVar
 
     from typing_extensions import Buffer
@@ -169,6 +171,12 @@ class DupFd:
     def __del__(self) -> None:
         if self._fd != -1:
             os.close(self.detach())
+
+
+def _reduce_socket(sock: socket) -> Reduced:
+    # dill imports it by this name, and cannot be imported where it is missing.
+    reduced: Reduced = message_reductions()[type(sock)](sock)
+    return reduced
 
 
 def _rebuild(handle: ReceivedHandle) -> DupFd:

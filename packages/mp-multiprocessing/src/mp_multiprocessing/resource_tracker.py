@@ -8,7 +8,7 @@ Pass ``track=False`` for a block that is to outlive all its processes.
 
 from __future__ import annotations
 
-__all__ = ("ensure_running", "register", "unregister")
+__all__ = ("ResourceTracker", "ensure_running", "register", "unregister")
 
 
 def ensure_running() -> None:
@@ -21,3 +21,19 @@ def register(name: str, rtype: str) -> None:
 
 def unregister(name: str, rtype: str) -> None:
     """Do nothing: whoever attaches to a block is not on the list."""
+
+
+class ResourceTracker:
+    """The same, as methods."""
+
+    def ensure_running(self) -> None:
+        """See the function of this name."""
+        ensure_running()
+
+    def register(self, name: str, rtype: str) -> None:
+        """See the function of this name."""
+        register(name, rtype)
+
+    def unregister(self, name: str, rtype: str) -> None:
+        """See the function of this name."""
+        unregister(name, rtype)
