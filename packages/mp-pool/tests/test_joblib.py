@@ -40,14 +40,10 @@ def parallel(tasks: Any, **options: Any) -> Any:
     return joblib.Parallel(**options)(tasks)
 
 
-def workers() -> set[int]:
-    """The processes of a call that keeps all of them busy."""
-
-    def pid(_: int) -> int:
-        time.sleep(0.02)
-        return os.getpid()
-
-    return set(parallel((joblib.delayed(pid)(i) for i in range(8)), batch_size=1))
+def workers() -> set[int | None]:
+    """The processes that are there after a call, which do not include this one."""
+    assert os.getpid() not in parallel(joblib.delayed(os.getpid)() for _ in range(4))
+    return {process.pid for process in active_children()}
 
 
 def test_functions_and_classes_travel_by_value() -> None:
@@ -73,7 +69,6 @@ def test_the_main_module_needs_no_guard() -> None:
 def test_workers_are_used_again() -> None:
     first = workers()
     assert len(first) == 2
-    assert os.getpid() not in first
     assert workers() == first
     with joblib.parallel_config(backend="mp", n_jobs=3):
         assert not workers() & first  # the others have ended
@@ -91,21 +86,26 @@ def test_workers_end_when_they_were_idle_for_long() -> None:
 
 
 def test_calls_of_two_threads_have_workers_of_their_own() -> None:
+    both = threading.Barrier(2, timeout=SECONDS)
     found: list[set[int]] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(configured())) for _ in range(2)
-    ]
 
-    def configured() -> set[int]:
-        with joblib.parallel_config(backend="mp", n_jobs=2):
-            return workers()
+    def call() -> None:
+        with joblib.parallel_config(backend="mp", n_jobs=2), joblib.Parallel() as call:
+            both.wait()
+            found.append(set(call(joblib.delayed(os.getpid)() for _ in range(9))))
+            both.wait()
+            found.append({process.pid for process in active_children() if process.pid})
+            both.wait()
 
+    threads = [threading.Thread(target=call) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(SECONDS)
-    assert len(found[0] | found[1]) == 4
-    assert len(active_children()) == 2  # of which two wait for more
+    one, other, *there = sorted(found, key=len)
+    assert not one & other
+    assert [len(pids) for pids in there] == [4, 4]
+    assert len(active_children()) == 2  # which wait for more
 
 
 def test_a_forked_child_has_workers_of_its_own() -> None:

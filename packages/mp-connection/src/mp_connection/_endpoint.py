@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from errno import EBADF
+from sys import is_finalizing
 
 from mp_connection._channel import SLICE_SECONDS, PacketChannel, peeker, poller
 from mp_connection._lookout import Lookout
@@ -46,6 +47,15 @@ def refuse(*_: object) -> object:
         `CLOSED`, as nothing was sent.
     """
     return CLOSED
+
+
+def raised_by_handler(error: OSError) -> bool:
+    """Whether it comes from a signal handler, and not from the call that raised it."""
+    if is_finalizing():  # when no handler runs, and nothing can be imported
+        return False
+    from mp_connection._signals import is_of_handler  # start-up time of children
+
+    return is_of_handler(error)
 
 
 class Endpoint:

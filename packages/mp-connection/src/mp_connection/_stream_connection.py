@@ -12,15 +12,12 @@ from errno import EMSGSIZE
 
 from mp_connection import _framing as framing
 from mp_connection._channel import SLICE_SECONDS, Received
-from mp_connection._connection import (
-    Connection,
-    RecvT,
-    SendT,
-)
+from mp_connection._connection import Connection, SendT
 from mp_connection._cpickle import Pickler, dumps, loads
 from mp_connection._endpoint import refuse
 from mp_connection._lookout import recent
 from mp_connection._pickling import PROTOCOL, pickle_with_handles, unpickle
+from mp_connection._receiving import RecvT
 from mp_connection._reducers import follow_reducers
 from mp_connection._stream import StreamChannel, adopt_stream
 from mp_connection._stream_framing import TooLongError

@@ -12,7 +12,8 @@ import time
 from weakref import WeakSet
 
 from mp_connection._channel import SLICE_SECONDS, Received, notified
-from mp_connection._connection import RecvT, SendT
+from mp_connection._connection import SendT
+from mp_connection._receiving import RecvT
 from mp_connection._signals import is_of_handler
 from mp_connection._stream_connection import StreamConnection
 from mp_connection._stream_posix import StreamChannel, closed_error

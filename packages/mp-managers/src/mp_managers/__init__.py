@@ -15,7 +15,6 @@ from mp_managers._proxy import (
     AutoProxy as AutoProxy,
     BaseProxy as BaseProxy,
     MakeProxyType as MakeProxyType,
-    RebuildProxy as RebuildProxy,
     Token as Token,
 )
 from mp_managers._referents import Namespace as Namespace, Value as Value
@@ -33,6 +32,7 @@ from mp_managers._sync_proxies import (
     QueueProxy as QueueProxy,
     ValueProxy as ValueProxy,
 )
+from mp_managers._travelling import RebuildProxy as RebuildProxy
 from mp_managers._version import __version__ as __version__
 from mp_managers.errors import (
     ManagerDiedError as ManagerDiedError,

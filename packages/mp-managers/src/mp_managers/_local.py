@@ -5,7 +5,8 @@ from __future__ import annotations
 from _thread import _local
 
 from mp_managers._protocol import GETVALUE
-from mp_managers._proxy import BaseProxy, Token, adopt, make_local, travelling
+from mp_managers._proxy import BaseProxy, Token
+from mp_managers._travelling import adopt, make_local, travelling
 from mp_managers.errors import ManagerDiedError, RemoteError
 
 TYPE_CHECKING = False

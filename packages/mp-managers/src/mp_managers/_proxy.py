@@ -1,15 +1,13 @@
-"""`BaseProxy`, proxies that are made on the fly, and how proxies travel."""
+"""`BaseProxy`, and proxies that are made on the fly."""
 
 from __future__ import annotations
 
 import sys
 
-from mp_connection.handles import pickled_before
 from mp_managers import _standard
 from mp_managers._protocol import GETVALUE, server_of
 from mp_managers._session import Announced, Session
-from mp_managers._sessions import known_session, session_for
-from mp_managers.errors import ManagerDiedError, RemoteError
+from mp_managers._sessions import session_for
 from mp_process import current_process
 
 TYPE_CHECKING = False
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar
 
     from mp_managers._batch import Batch
-    from mp_managers._local import Binding
-    from mp_managers._options import TLSConfig
     from mp_managers._protocol import Kind
 
 _MANAGERS = "multiprocessing.managers"
@@ -57,30 +53,6 @@ class Token:
             f"{type(self).__name__}(typeid={self.typeid!r},"
             f" address={self.address!r}, id={self.id!r})"
         )
-
-
-#: The servers that run in this process, by name: see `_local`.
-_bindings: dict[str, Callable[[str, str | None], Binding]] = {}
-
-
-def serve_locally(
-    server_id: str, bind: Callable[[str, str | None], Binding]
-) -> Callable[[], None]:
-    """Let proxies of a server call its objects at once, where it runs.
-
-    Args:
-        server_id: the name of the server.
-        bind: given an ident and a ticket, finds the object.
-
-    Returns:
-        A function that ends it.
-    """
-    _bindings[server_id] = bind
-
-    def end() -> None:
-        _bindings.pop(server_id, None)
-
-    return end
 
 
 class BaseProxy:
@@ -251,7 +223,11 @@ class BaseProxy:
             return self._standard_reduce(kind)
         session = self._session
         if isinstance(session, Session):
-            return _reduce_remote(self, session, kind)
+            from mp_managers._travelling import (
+                reduce_remote,  # which imports this module
+            )
+
+            return reduce_remote(self, session, kind)
         return session.reduce_proxy(self, kind)  # type: ignore[no-any-return]
 
     def _standard_reduce(self, kind: Kind) -> tuple[object, ...]:
@@ -357,7 +333,7 @@ def kind_name(kind: type[BaseProxy]) -> Kind:
     return kind.__module__, kind.__qualname__
 
 
-def _find_kind(kind: Kind) -> type[BaseProxy] | None:
+def find_kind(kind: Kind) -> type[BaseProxy] | None:
     """The class of a name, if this process has it."""
     if kind is None:
         return None
@@ -391,24 +367,17 @@ def make_proxy(
         if maker is None or maker is AutoProxy:
             maker = auto_type(typeid, exposed)
         return maker(token, manager._serializer, manager, exposed=exposed, incref=False)
-    proxy = _new(_find_kind(kind) or _builtin.get(typeid), typeid, exposed)
+    proxy = new_proxy(find_kind(kind) or builtin.get(typeid), typeid, exposed)
     proxy._attach(token, session, "pickle", manager, exposed)
     session.lease(id(proxy), token.id)
     return proxy
 
 
-def make_local(token: Token, binding: Any, exposed: Sequence[str]) -> BaseProxy:
-    """A proxy in the process of its server."""
-    proxy = _new(_builtin.get(token.typeid), token.typeid, exposed)
-    proxy._attach(token, binding, "pickle", None, exposed)
-    return proxy
-
-
 #: The classes of the types that every manager has, for proxies without a manager.
-_builtin: dict[str, type[BaseProxy]] = {}
+builtin: dict[str, type[BaseProxy]] = {}
 
 
-def _new(kind: object, typeid: str, exposed: Sequence[str]) -> BaseProxy:
+def new_proxy(kind: object, typeid: str, exposed: Sequence[str]) -> BaseProxy:
     """A proxy that is not attached to anything yet."""
     made: type[BaseProxy]
     if isinstance(kind, type) and issubclass(kind, BaseProxy):
@@ -418,184 +387,8 @@ def _new(kind: object, typeid: str, exposed: Sequence[str]) -> BaseProxy:
     return made.__new__(made)
 
 
-# ----------------------------------------------------------------------- travelling
-
-
-def rebuild(
-    kind: Kind,
-    typeid: str,
-    address: object,
-    ident: str,
-    exposed: Sequence[str],
-    serializer: str,
-    authkey: bytes | None,
-    ticket: str | None,
-    tls: TLSConfig | None = None,
-) -> BaseProxy:
-    """A proxy that has travelled to any process.
-
-    It does not fail: a proxy of a server that is gone says so when it is used.
-    """
-    server_id = server_of(ident)
-    token = Token(typeid, address, ident)
-    proxy = _new(_find_kind(kind), typeid, exposed)
-    bind = None if server_id is None else _bindings.get(server_id)
-    if bind is not None:
-        proxy._attach(token, bind(ident, ticket), serializer, None, exposed)
-        return proxy
-    key = current_process().authkey if authkey is None else authkey
-    session = session_for(server_id, address, key, tls, serializer)
-    proxy._attach(token, session, serializer, None, exposed)
-    try:
-        link = session.my_link()
-        if session.standard:
-            link.call(None, "incref", (ident,), {})
-        else:
-            link.call(None, "redeem", (ident, ticket), {})
-    except (ManagerDiedError, OSError) as error:
-        proxy._session = Broken(error)
-    except RemoteError as error:
-        proxy._session = Broken(error)
-    else:
-        session.lease(id(proxy), ident)
-    return proxy
-
-
-def _reduce_remote(
-    proxy: BaseProxy, session: Session, kind: Kind
-) -> tuple[object, ...]:
-    token = proxy._token
-    link = getattr(session.local, "link", None)
-    ticket: str | None = None
-    if not session.standard and not (link is not None and link.busy):
-        # Not on its way to the server itself, which sees it while we still hold it.
-        ticket = _ticket(session, token.id)
-    return travelling(proxy, kind, token.address, session.authkey, session.tls, ticket)
-
-
-def _ticket(session: Session, ident: str) -> str | None:
-    """What keeps an object until whoever gets the proxy has arrived.
-
-    A message that the plain pickler refuses is pickled once more, in another way, and
-    maybe in parts, to find the culprit; what the first attempt has got is used then.
-    """
-    tickets: dict[str, str] = session.local.__dict__.setdefault("tickets", {})
-    if pickled_before() and ident in tickets:
-        return tickets[ident]
-    try:
-        ticket: str = session.my_link().call(None, "hold", (ident,), {})
-    except (ManagerDiedError, RemoteError):
-        return None  # whoever gets the proxy will be told
-    tickets[ident] = ticket
-    while len(tickets) > _FEW:
-        del tickets[next(iter(tickets))]
-    return ticket
-
-
-#: Tickets to remember; those of one message that is refused.
-_FEW = 1000
-
-
-def travelling(
-    proxy: BaseProxy,
-    kind: Kind,
-    address: object,
-    authkey: bytes,
-    tls: TLSConfig | None,
-    ticket: str | None,
-) -> tuple[object, ...]:
-    """How a proxy is pickled that may arrive anywhere."""
-    token = proxy._token
-    # Processes of one tree share a key by themselves; another one has to go along.
-    key = None if authkey == current_process().authkey else authkey
-    exposed = tuple(proxy._exposed or ())
-    where = token.typeid, address, token.id
-    return rebuild, (kind, *where, exposed, proxy._serializer, key, ticket, tls)
-
-
-def adopt(
-    server_id: str,
-    kind: Kind,
-    typeid: str,
-    address: object,
-    ident: str,
-    exposed: Sequence[str],
-) -> BaseProxy:
-    """A proxy in a reply of a server of ours, which has granted us a lease with it."""
-    session = known_session(server_id)
-    if session is None:
-        raise RemoteError("a reply of a manager was unpickled by somebody else")
-    proxy = _new(_find_kind(kind), typeid, exposed)
-    token = Token(typeid, session.address, ident)
-    proxy._attach(token, session, "pickle", None, exposed)
-    session.lease(id(proxy), ident)
-    return proxy
-
-
-def RebuildProxy(
-    func: Callable[..., BaseProxy],
-    token: Token,
-    serializer: str,
-    kwds: dict[str, Any],
-) -> BaseProxy:
-    """A proxy in a pickle of a standard peer."""
-    server_id = server_of(token.id)
-    exposed = kwds.get("exposed")
-    bind = None if server_id is None else _bindings.get(server_id)
-    if bind is not None:
-        binding = bind(token.id, None)
-        kind = None if func is AutoProxy else func
-        proxy = _new(kind, token.typeid, binding.entry.exposed)
-        proxy._attach(token, binding, serializer, None, binding.entry.exposed)
-        return proxy
-    return func(token, serializer, authkey=kwds.get("authkey"), exposed=exposed)
-
-
-class Broken:
-    """In place of a session, for a proxy that came too late.
-
-    Args:
-        error: why.
-    """
-
-    standard = False
-
-    def __init__(self, error: Exception) -> None:
-        # Its text and not itself: its traceback would keep the frames of others.
-        if isinstance(error, ManagerDiedError):
-            self._text, self._address = str(error), error.address
-        else:
-            self._text = f"what the proxy refers to is gone: {error}"
-            self._address = None
-
-    @property
-    def local(self) -> Broken:
-        """Itself, whose `link` refuses."""
-        return self
-
-    @property
-    def link(self) -> Any:
-        """Refuse.
-
-        Raises:
-            ManagerDiedError: always.
-        """
-        raise ManagerDiedError(self._text, self._address)
-
-    def release(self, key: int) -> None:
-        """Nothing was leased."""
-
-    def reduce_proxy(self, proxy: BaseProxy, kind: Kind) -> tuple[object, ...]:
-        """As any other; it will be too late there as well."""
-        token = proxy._token
-        return travelling(
-            proxy, kind, token.address, current_process().authkey, None, None
-        )
-
-
 for _name, _thing in (
     ("Token", Token),
-    ("RebuildProxy", RebuildProxy),
     ("AutoProxy", AutoProxy),
     ("MakeProxyType", MakeProxyType),
     ("BaseProxy", BaseProxy),

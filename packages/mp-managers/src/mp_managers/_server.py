@@ -33,9 +33,9 @@ from mp_managers._protocol import (
     UNSERIALIZABLE,
     VERSION,
 )
-from mp_managers._proxy import serve_locally
 from mp_managers._referents import release_all
 from mp_managers._table import Leases, Table
+from mp_managers._travelling import serve_locally
 from mp_managers.errors import traceback_text
 
 TYPE_CHECKING = False

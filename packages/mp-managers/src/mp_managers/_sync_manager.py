@@ -9,7 +9,7 @@ from mp_managers import _standard
 from mp_managers._container_proxies import DictProxy, ListProxy, SetProxy
 from mp_managers._manager import BaseManager
 from mp_managers._pool import PoolProxy, make_pool
-from mp_managers._proxy import _builtin
+from mp_managers._proxy import builtin
 from mp_managers._referents import (
     Namespace,
     RLock,
@@ -169,7 +169,7 @@ def _register(
     # The methods are written out above, with their types.
     SyncManager.register(typeid, make, proxytype, create_method=False)
     if proxytype is not None:
-        _builtin[typeid] = proxytype
+        builtin[typeid] = proxytype
         if proxytype._standard_name is None:
             _standard.register("managers", proxytype.__name__, proxytype)
 
