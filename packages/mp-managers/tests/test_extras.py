@@ -15,6 +15,7 @@ from mp_managers_targets import Calculator, Manager
 
 from mp_connection import UnpicklableError
 from mp_managers import (
+    AsyncResultProxy,
     BaseManager,
     DictProxy,
     ListProxy,
@@ -232,8 +233,12 @@ def test_a_pool_in_a_manager(manager: Manager) -> None:
         assert pool.apply(math.sqrt, (9,)) == 3
         assert pool.starmap(math.pow, [(2, 3)]) == [8]
         result = pool.apply_async(abs, (-1,))
+        assert type(result) is AsyncResultProxy
         assert result.get(timeout=20) == 1
         assert result.successful()
+        assert result.ready()
+        assert not result.cancel()
+        result.wait(20)
         assert pool.map_async(abs, [-1, -2]).get(timeout=20) == [1, 2]
         assert list(pool.imap(abs, [-1, -2])) == [1, 2]
         assert sorted(pool.imap_unordered(abs, [-1, -2])) == [1, 2]

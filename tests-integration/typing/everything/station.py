@@ -11,6 +11,7 @@ import mp_multiprocessing as mp
 from mp_managers import (
     AcquirerProxy,
     ArrayProxy,
+    AsyncResultProxy,
     AutoProxy,
     BarrierProxy,
     BaseManager,
@@ -182,8 +183,12 @@ def synchronized(manager: SyncManager) -> Any:
     assert_type(array[0], float)
     with manager.Pool(1) as pool:
         assert_type(pool, PoolProxy)
-        results: IteratorProxy[int] = pool.imap(double, [1])
+        results = pool.imap(double, [1])
+        assert_type(results, IteratorProxy[int])
         assert list(results) == [2]
+        later = pool.apply_async(double, (1,))
+        assert_type(later, AsyncResultProxy[int])
+        assert later.get(60) == 2
     return space.height
 
 

@@ -10,7 +10,10 @@ from mp_managers._container_proxies import (
 )
 from mp_managers._manager import BaseManager as BaseManager
 from mp_managers._options import TLSConfig as TLSConfig
-from mp_managers._pool import PoolProxy as PoolProxy
+from mp_managers._pool import (
+    AsyncResultProxy as AsyncResultProxy,
+    PoolProxy as PoolProxy,
+)
 from mp_managers._proxy import (
     AutoProxy as AutoProxy,
     BaseProxy as BaseProxy,
@@ -43,6 +46,7 @@ from mp_managers.errors import (
 __all__ = (
     "AcquirerProxy",
     "ArrayProxy",
+    "AsyncResultProxy",
     "AutoProxy",
     "BarrierProxy",
     "BaseManager",

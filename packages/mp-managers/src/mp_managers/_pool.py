@@ -8,10 +8,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Any, ClassVar, Self, TypeVar
+    from typing import Any, ClassVar, Generic, Self, TypeVar
+
+    from mp_managers._sync_proxies import IteratorProxy
 
     T = TypeVar("T")
     R = TypeVar("R")
+    R_co = TypeVar("R_co", covariant=True)
+else:
+    from mp_managers._generic import Generic
+
+    R_co = None
 
 _ASYNC = "AsyncResult"
 
@@ -25,6 +32,33 @@ def make_pool(*args: Any, **kwds: Any) -> Any:
     from mp_pool import Pool  # an extra
 
     return Pool(*args, **kwds)
+
+
+class AsyncResultProxy(BaseProxy, Generic[R_co]):
+    """A result of a pool in a manager."""
+
+    _exposed_ = ("ready", "successful", "wait", "get", "cancel")
+    _standard_name = "AutoProxy"
+
+    def ready(self) -> bool:
+        """Whether the call is complete."""
+        return self._callmethod("ready")  # type: ignore[no-any-return]
+
+    def successful(self) -> bool:
+        """Whether it is complete and raised nothing; ValueError if it is not."""
+        return self._callmethod("successful")  # type: ignore[no-any-return]
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the result is there, for so many seconds at most."""
+        return self._callmethod("wait", (timeout,))  # type: ignore[no-any-return]
+
+    def get(self, timeout: float | None = None) -> R_co:
+        """The result, as soon as it is there; see `mp_pool.AsyncResult.get`."""
+        return self._callmethod("get", (timeout,))  # type: ignore[no-any-return]
+
+    def cancel(self) -> bool:
+        """Have the call not run, or ended; see `mp_pool.AsyncResult.cancel`."""
+        return self._callmethod("cancel")  # type: ignore[no-any-return]
 
 
 class PoolProxy(BaseProxy):
@@ -57,14 +91,14 @@ class PoolProxy(BaseProxy):
 
     def apply_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., R],
         args: Iterable[object] = (),
         kwds: Mapping[str, object] | None = None,
         **callbacks: object,
-    ) -> Any:
+    ) -> AsyncResultProxy[R]:
         """As `apply`, without waiting: a proxy of the result."""
         call = func, tuple(args), dict(kwds or {})
-        return self._callmethod("apply_async", call, callbacks)
+        return self._callmethod("apply_async", call, callbacks)  # type: ignore[no-any-return]
 
     def map(
         self,
@@ -77,14 +111,14 @@ class PoolProxy(BaseProxy):
 
     def map_async(
         self,
-        func: Callable[[T], object],
+        func: Callable[[T], R],
         iterable: Iterable[T],
         chunksize: int | None = None,
         **callbacks: object,
-    ) -> Any:
+    ) -> AsyncResultProxy[list[R]]:
         """As `map`, without waiting: a proxy of the result."""
         call = func, list(iterable), chunksize
-        return self._callmethod("map_async", call, callbacks)
+        return self._callmethod("map_async", call, callbacks)  # type: ignore[no-any-return]
 
     def starmap(
         self,
@@ -97,26 +131,26 @@ class PoolProxy(BaseProxy):
 
     def starmap_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., R],
         iterable: Iterable[Iterable[object]],
         chunksize: int | None = None,
         **callbacks: object,
-    ) -> Any:
+    ) -> AsyncResultProxy[list[R]]:
         """As `starmap`, without waiting: a proxy of the result."""
         call = func, list(iterable), chunksize
-        return self._callmethod("starmap_async", call, callbacks)
+        return self._callmethod("starmap_async", call, callbacks)  # type: ignore[no-any-return]
 
     def imap(
-        self, func: Callable[[T], object], iterable: Iterable[T], chunksize: int = 1
-    ) -> Any:
+        self, func: Callable[[T], R], iterable: Iterable[T], chunksize: int = 1
+    ) -> IteratorProxy[R]:
         """A proxy of an iterator over the results, in order."""
-        return self._callmethod("imap", (func, list(iterable), chunksize))
+        return self._callmethod("imap", (func, list(iterable), chunksize))  # type: ignore[no-any-return]
 
     def imap_unordered(
-        self, func: Callable[[T], object], iterable: Iterable[T], chunksize: int = 1
-    ) -> Any:
+        self, func: Callable[[T], R], iterable: Iterable[T], chunksize: int = 1
+    ) -> IteratorProxy[R]:
         """A proxy of an iterator over the results, as they come."""
-        return self._callmethod("imap_unordered", (func, list(iterable), chunksize))
+        return self._callmethod("imap_unordered", (func, list(iterable), chunksize))  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Take no more tasks."""
@@ -142,4 +176,5 @@ class PoolProxy(BaseProxy):
         self.terminate()
 
 
-PoolProxy.__module__ = "mp_managers"
+for _class in (AsyncResultProxy, PoolProxy):
+    _class.__module__ = "mp_managers"

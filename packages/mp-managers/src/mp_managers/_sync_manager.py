@@ -8,7 +8,7 @@ import threading
 from mp_managers import _standard
 from mp_managers._container_proxies import DictProxy, ListProxy, SetProxy
 from mp_managers._manager import BaseManager
-from mp_managers._pool import PoolProxy, make_pool
+from mp_managers._pool import AsyncResultProxy, PoolProxy, make_pool
 from mp_managers._proxy import builtin
 from mp_managers._referents import (
     Namespace,
@@ -192,7 +192,7 @@ _register("set", builtins.set, SetProxy)
 _register("Pool", make_pool, PoolProxy)
 # Of results of methods only.
 _register("Iterator", None, IteratorProxy)
-_register("AsyncResult", None, None)
+_register("AsyncResult", None, AsyncResultProxy)
 _standard.register("managers", "Namespace", Namespace)
 _standard.register("managers", "Value", Value)
 

@@ -7,9 +7,11 @@ from typing import Any, assert_type
 from mp_managers import (
     AcquirerProxy,
     ArrayProxy,
+    AsyncResultProxy,
     BaseManager,
     BaseProxy,
     DictProxy,
+    IteratorProxy,
     ListProxy,
     NamespaceProxy,
     QueueProxy,
@@ -75,7 +77,13 @@ def the_rest(manager: SyncManager) -> None:
     assert_type(queue.get(), str)
     queue.put(3)  # type: ignore[arg-type]
     assert_type(manager.Event().wait(1), bool)
-    assert_type(manager.Pool(2).map(abs, [1]), list[int])
+    pool = manager.Pool(2)
+    assert_type(pool.map(abs, [1]), list[int])
+    assert_type(pool.apply_async(len, ("",)), AsyncResultProxy[int])
+    assert_type(pool.map_async(len, [""]).get(1), list[int])
+    assert_type(pool.starmap_async(divmod, [(1, 2)]).ready(), bool)
+    assert_type(pool.imap(len, [""]), IteratorProxy[int])
+    assert_type(next(pool.imap_unordered(len, [""])), int)
     proxy: BaseProxy = manager.Lock()
     value: Any = proxy._callmethod("acquire")
     assert value

@@ -8,6 +8,7 @@ with Needed("mp-managers", __name__):
     from mp_managers import (
         AcquirerProxy as AcquirerProxy,
         ArrayProxy as ArrayProxy,
+        AsyncResultProxy as AsyncResultProxy,
         AutoProxy as AutoProxy,
         BarrierProxy as BarrierProxy,
         BaseManager as BaseManager,
@@ -40,6 +41,7 @@ with Needed("mp-managers", __name__):
 __all__ = (
     "AcquirerProxy",
     "ArrayProxy",
+    "AsyncResultProxy",
     "AutoProxy",
     "BarrierProxy",
     "BaseManager",
