@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -150,6 +151,33 @@ def test_large_arrays_are_mapped(order: Any) -> None:
     assert writeable
     ((writeable, _, _),) = parallel([joblib.delayed(look)(array[:20])], max_nbytes=100)
     assert not writeable
+
+
+def copies(array: Any) -> int:
+    """Files of an array's size that are open here."""
+    sizes = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            sizes.append(os.fstat(int(fd)).st_size)
+        except OSError:
+            pass  # that of the listing itself
+    return sizes.count(array.nbytes)
+
+
+def test_arrays_of_one_task_each_are_let_go() -> None:
+    """However many they are; and one array of many tasks is copied once."""
+    array = numpy.arange(200_001.0)
+    with joblib.Parallel(batch_size=1) as call:
+        given = (array + i for i in range(40))
+        found = call(joblib.delayed(numpy.max)(each) for each in given)
+        assert found == [200_000 + i for i in range(40)]
+        gc.collect()
+        assert copies(array) == 0
+        found = call(joblib.delayed(numpy.take)(array, i) for i in range(40))
+        assert found == [*range(40)]
+        gc.collect()
+        assert copies(array) == 1
+    assert copies(array) == 0
 
 
 def test_objects_in_arrays_travel_along() -> None:

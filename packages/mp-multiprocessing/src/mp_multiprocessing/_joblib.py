@@ -44,7 +44,8 @@ class _Loader(Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        module.register_parallel_backend("loky", _backend)
+        if "loky" in module.BACKENDS:  # not where the user wants no processes
+            module.register_parallel_backend("loky", _backend)
 
 
 def _backend(**options: Any) -> Any:

@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 from pickle import PickleBuffer
+from weakref import ref
 
 from mp_connection.handles import Handle
 from mp_pool._progress import anonymous_file
@@ -99,10 +100,7 @@ def _map_slice(path: str, offset: int, length: int, access: int) -> memoryview:
 
 
 class Buffers:
-    """The large buffers of some tasks, each of which is copied once.
-
-    It keeps what they are of, so that another object at the same place is never taken
-    for one.  One thread at a time may use it.
+    """The large buffers of some tasks.  That of an array is copied once while it lives.
 
     Args:
         least: bytes from which a buffer is mapped; smaller ones travel with the task.
@@ -112,56 +110,70 @@ class Buffers:
     def __init__(self, least: int, mode: Mode) -> None:
         self._least = least
         self._mode = mode
-        self._known: dict[object, tuple[object, Mapped | Slice]] = {}
+        #: By the identities of arrays, each of which takes along what is known of it.
+        self._sent: dict[int, tuple[object, Mapped | Slice]] = {}
+        self._together: dict[int, tuple[object, Any]] = {}
 
-    def transported(self, buffer: PickleBuffer) -> PickleBuffer | Mapped | Slice:
-        """What is to travel in the place of a buffer."""
+    def transported(
+        self, buffer: PickleBuffer, array: Any = None
+    ) -> PickleBuffer | Mapped | Slice:
+        """What is to travel in the place of a buffer.
+
+        Args:
+            buffer: what is in the pickle.
+            array: the array of numpy's that it is of; None for anything else.
+        """
         data = buffer.raw()
         if data.nbytes < max(self._least, 1):
             return buffer
-        place = _place(data.obj)
-        key = (id(data.obj) if place is None else place, data.nbytes)
-        known = self._known.get(key)
-        if known is None:
-            source = None if place is None else _mapped_file(data.obj, place)
-            large = (
-                Mapped(data, self._mode)
-                if source is None
-                else Slice(*source, data.nbytes, self._mode)
-            )
-            known = self._known[key] = data.obj, large
-        return known[1]
+        if array is None:
+            return Mapped(data, self._mode)
+        known = self._sent.get(id(array))
+        if known is not None:
+            return known[1]
+        source = _mapped_file(data.obj)
+        large: Mapped | Slice
+        if source is None:
+            large = Mapped(data, self._mode)
+        else:
+            large = Slice(*source, data.nbytes, self._mode)
+        _keep(self._sent, array, large)
+        return large
 
     def contiguous(self, array: Any) -> Any:
         """An array whose elements lie side by side; the same for the same array."""
         flags = array.flags
         if flags.c_contiguous or flags.f_contiguous or array.nbytes < self._least:
             return array
-        key = ("contiguous", id(array))
-        known = self._known.get(key)
+        known = self._together.get(id(array))
         if known is None:
-            known = self._known[key] = array, array.copy()
+            together = array.copy()
+            _keep(self._together, array, together)
+            return together
         return known[1]
 
-
-def _place(obj: Any) -> int | None:
-    """The address of an array, of which there may be many views."""
-    numpy = sys.modules.get("numpy")
-    if numpy is None or not isinstance(obj, numpy.ndarray):
-        return None
-    address: int = obj.__array_interface__["data"][0]
-    return address
+    def clear(self) -> None:
+        """Let go of all copies; tasks that are under way have theirs."""
+        self._sent.clear()
+        self._together.clear()
 
 
-def _mapped_file(array: Any, place: int) -> tuple[str, int] | None:
+def _keep(known: dict[int, tuple[object, Any]], array: Any, value: object) -> None:
+    key = id(array)
+    # Called before anything else can have the identity.
+    known[key] = ref(array, lambda _: known.pop(key, None)), value
+
+
+def _mapped_file(view: Any) -> tuple[str, int] | None:
     """The file that an array is mapped from, and where in it; None if there is none."""
     numpy = sys.modules["numpy"]
-    base = array
-    while isinstance(base.base, numpy.ndarray):
-        base = base.base
-    if not isinstance(base, numpy.memmap) or base.filename is None:
+    owner = view
+    while isinstance(owner.base, numpy.ndarray):
+        owner = owner.base
+    if not isinstance(owner, numpy.memmap) or owner.filename is None:
         return None
-    if base.mode == "c":
+    if owner.mode == "c":
         return None  # the file has not what was written here
-    start: int = base.__array_interface__["data"][0]
-    return os.fspath(base.filename), base.offset + place - start
+    place: int = view.__array_interface__["data"][0]
+    start: int = owner.__array_interface__["data"][0]
+    return os.fspath(owner.filename), owner.offset + place - start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from io import BytesIO
-from pickle import loads
+from pickle import PickleBuffer, loads
 
 try:
     from cloudpickle import Pickler  # type: ignore[import-untyped,import-not-found,unused-ignore]
@@ -24,8 +24,7 @@ except ModuleNotFoundError as error:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pickle import PickleBuffer
+    from collections.abc import Sequence
     from typing import Any, TypeVar
 
     from typing_extensions import Buffer
@@ -38,27 +37,42 @@ _PROTOCOL = 5
 
 
 class _Pickler(Pickler):  # type: ignore[misc,unused-ignore]
-    """Cloudpickle's, which leaves buffers of protocol 5 to *found*.
+    """Cloudpickle's, which leaves buffers of protocol 5 to whoever calls it.
 
     Args:
         file: where to write.
-        found: where buffers are added.
         buffers: takes care of large ones; None for nobody.
+
+    Attributes:
+        found: the buffers.
+        arrays: of which arrays they are, by their identities.
     """
 
-    def __init__(
-        self, file: BytesIO, found: list[PickleBuffer], buffers: Buffers | None
-    ) -> None:
+    def __init__(self, file: BytesIO, buffers: Buffers | None) -> None:
+        self.found: list[PickleBuffer] = []
+        self.arrays: dict[int, Any] = {}
+        self._buffers = buffers
         numpy = sys.modules.get("numpy")
         if buffers is not None and numpy is not None:
             # Before the base class looks for it: an attribute of its class hides the
             # place where the C pickler would see a later one.
             self.dispatch_table = {
                 **Pickler.dispatch_table,
-                numpy.ndarray: _reducer(buffers, None),
-                numpy.memmap: _reducer(buffers, numpy.ndarray),
+                numpy.ndarray: self._reduce_array,
+                numpy.memmap: self._reduce_array,
             }
-        super().__init__(file, _PROTOCOL, found.append)
+        super().__init__(file, _PROTOCOL, self.found.append)
+
+    def _reduce_array(self, array: Any) -> Any:
+        assert self._buffers is not None
+        plain = self._buffers.contiguous(array)
+        if type(plain) is not sys.modules["numpy"].ndarray:
+            plain = plain.view(sys.modules["numpy"].ndarray)
+        reduced = plain.__reduce_ex__(_PROTOCOL)
+        first = reduced[1][0]
+        if isinstance(first, PickleBuffer):
+            self.arrays[id(first)] = array
+        return reduced
 
 
 def by_value(obj: T, buffers: Buffers | None = None) -> T:
@@ -81,23 +95,17 @@ class _ByValue:
         self._buffers = buffers
 
     def __reduce__(self) -> tuple[object, ...]:
-        found: list[PickleBuffer] = []
         file = BytesIO()
         buffers = self._buffers
-        _Pickler(file, found, buffers).dump(self._obj)
-        if buffers is None:
-            return _load, (file.getvalue(), found)
-        return _load, (file.getvalue(), [buffers.transported(each) for each in found])
-
-
-def _reducer(buffers: Buffers, kind: type | None) -> Callable[[Any], Any]:
-    """How arrays are pickled; *kind* is that of the view which is, if of another."""
-
-    def reduce(array: Any) -> Any:
-        plain = array if kind is None else array.view(kind)
-        return buffers.contiguous(plain).__reduce_ex__(_PROTOCOL)
-
-    return reduce
+        pickler = _Pickler(file, buffers)
+        pickler.dump(self._obj)
+        found: Sequence[object] = pickler.found
+        if buffers is not None:
+            found = [
+                buffers.transported(each, pickler.arrays.get(id(each)))
+                for each in pickler.found
+            ]
+        return _load, (file.getvalue(), found)
 
 
 def _load(data: bytes, buffers: Sequence[Buffer]) -> Any:

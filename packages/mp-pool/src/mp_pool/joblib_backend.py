@@ -265,7 +265,7 @@ class _Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     def terminate(self) -> None:
         """A call is over: its workers wait for the next."""
         pool, self._pool = self._pool, None
-        self._buffers = None
+        self._forget_buffers()
         if pool is not None:
             _idle.put(self._key, pool, self._idle_seconds)
         self.reset_batch_stats()
@@ -273,12 +273,17 @@ class _Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """End what runs, and the workers with it."""
         pool, self._pool = self._pool, None
+        self._forget_buffers()
         if pool is not None:
             pool.terminate()
         if ensure_ready:
             self.configure(
                 self.parallel.n_jobs, self.parallel, **self.parallel._backend_kwargs
             )
+
+    def _forget_buffers(self) -> None:
+        if self._buffers is not None:
+            self._buffers.clear()
 
 
 def _buffers(options: dict[str, Any]) -> Buffers | None:
