@@ -100,6 +100,9 @@ def call(process: BaseProcess) -> int:
     return 0
 
 
+here().call = call
+
+
 def _code_of(process: BaseProcess, error: BaseException) -> int:
     """The exit code that an exception gives, and a report where it is one."""
     if isinstance(error, SystemExit):

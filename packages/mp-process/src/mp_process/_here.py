@@ -89,6 +89,9 @@ class Here:
         self.launcher: Callable[[str | None], Callable[[BaseProcess], Child]] = (
             _no_launcher
         )
+        #: Calls the target of a process; set by the module in which children begin.  An
+        #: import in a forked child would write to many objects.
+        self.call: Callable[[BaseProcess], int] = _no_call
         #: Makes a method the default; set by the contexts as well.
         self.started_by: Callable[[str], None] = lambda method: None
 
@@ -113,6 +116,10 @@ class Here:
     def expect(self, name: str) -> None:
         """Bear the name of the process that is to be entered."""
         self.current.name = name
+
+
+def _no_call(process: BaseProcess) -> int:
+    raise RuntimeError(f"{process!r} is no child that has begun")
 
 
 def _no_launcher(method: str | None) -> Callable[[BaseProcess], Child]:

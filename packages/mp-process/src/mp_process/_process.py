@@ -212,9 +212,7 @@ class BaseProcess:
 
         Tools that measure coverage, and tracers, put their own around it, by this name.
         """
-        from mp_process._bootstrap import call  # where children begin, imported there
-
-        return call(self)
+        return _here.call(self)
 
     # ----------------------------------------------------------------- life cycle
 
