@@ -7,17 +7,21 @@ import sys
 assert sys.platform == "linux"
 
 import gc
+import importlib
 import os
 import subprocess
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from mp_connection_forks import forked, in_child
 
 from mp_connection import lifecycle
 from mp_connection.lifecycle import (
+    ImportWatcher,
     Provider,
     after_fork,
     at_exit,
@@ -309,3 +313,65 @@ def test_a_provider_may_register_another_while_it_captures() -> None:
     Provider("early", capture, print)
     assert captured_state() == [(print, 1)]
     assert captured_state() == [(print, 1), (repr, 2)]
+
+
+def test_a_module_is_done_something_to_as_soon_as_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mp_connection_late.py").write_text("ready = True\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    seen: list[object] = []
+
+    def then(module: ModuleType) -> bool:
+        seen.append(module)
+        return hasattr(module, "ready")
+
+    watcher = ImportWatcher("mp_connection_late", then)
+    watcher.begin()
+    watcher.begin()
+    assert sys.meta_path.count(watcher) == 1
+    assert seen == []
+    module = importlib.import_module("mp_connection_late")
+    try:
+        assert seen == [module]
+        assert watcher not in sys.meta_path
+        # As if nobody had watched.
+        assert type(module.__loader__).__name__ == "SourceFileLoader"
+        assert module.__spec__ is not None
+        assert module.__spec__.loader is module.__loader__
+        watcher.begin()  # it is there
+        assert seen == [module, module]
+        assert watcher not in sys.meta_path
+        del module.ready  # another thread has got only so far
+        watcher.begin()
+        assert watcher in sys.meta_path
+    finally:
+        sys.meta_path.remove(watcher)
+        del sys.modules["mp_connection_late"]
+
+
+def test_an_import_that_fails_is_watched_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mp_connection_failing.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    seen: list[str] = []
+
+    def then(module: ModuleType) -> bool:
+        seen.append(module.__name__)
+        return True
+
+    watcher = ImportWatcher(file.stem, then)
+    watcher.begin()
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(file.stem)
+    file.write_text("raise ValueError('half imported')")
+    importlib.invalidate_caches()
+    with pytest.raises(ValueError, match="half imported"):
+        importlib.import_module(file.stem)
+    assert seen == []
+    file.write_text("longer = 'than before'")
+    importlib.import_module(file.stem)
+    assert seen == [file.stem]
+    assert watcher not in sys.meta_path
+    del sys.modules[file.stem]

@@ -1,4 +1,4 @@
-"""What happens at exit and around fork, and what a new process is told.
+"""What happens at exit, around fork and at imports; what a new process is told.
 
 Every layer registers here what it owns; nothing here knows the layers.
 
@@ -6,6 +6,7 @@ Every layer registers here what it owns; nothing here knows the layers.
 - `close_after_fork`: descriptors that a forked child must not keep.
 - `after_fork`: anything else a forked child has to do first.
 - `Provider`: state that a layer hands to the children it does not fork.
+- `ImportWatcher`: what has to be done to a module as soon as there is one.
 
 A forked child inherits exit callbacks only where that was asked for, and nothing that
 is to be closed.  The hooks run in every child of ``os.fork``, whoever called it; what
@@ -27,7 +28,10 @@ from itertools import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
     from typing import Protocol
 
     class Closeable(Protocol):
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 
 
 __all__ = (
+    "ImportWatcher",
     "Provider",
     "after_fork",
     "at_exit",
@@ -194,6 +199,77 @@ class Provider:
         self.restore: Callable[[object], object] = restore
         self.ahead: bool = ahead
         _providers[name] = self
+
+
+class ImportWatcher:
+    """Does something to a module as soon as it is imported, or now if it is.
+
+    It imports nothing itself, and is on ``sys.meta_path`` until the module is there.
+
+    Args:
+        name: the module's.
+        then: called with the module; returns whether that is complete, as it may be
+            half imported when `begin` finds it.
+    """
+
+    def __init__(self, name: str, then: Callable[[ModuleType], bool]) -> None:
+        self._name = name
+        self._then = then
+
+    def begin(self) -> None:
+        """Begin; repeatable."""
+        module = sys.modules.get(self._name)
+        if module is not None and self._then(module):
+            return
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Nothing but what others find for the module, with more to do at its end."""
+        if name == self._name:
+            for finder in list(sys.meta_path):
+                # Finders of old have another method.
+                find = getattr(finder, "find_spec", None)
+                if finder is not self and find is not None:
+                    spec: ModuleSpec | None = find(name, path, target)
+                    if spec is not None:
+                        if spec.loader is not None:
+                            # The base that typeshed asks for costs an import.
+                            loader = _Loader(spec.loader, self)
+                            spec.loader = loader  # type: ignore[assignment]
+                        return spec
+        return None
+
+    def imported(self, module: ModuleType) -> None:
+        """The module is there."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        self._then(module)
+
+
+class _Loader:
+    """The loader of a module, with more to do at the end."""
+
+    def __init__(self, loader: Loader, watcher: ImportWatcher) -> None:
+        self._loader = loader
+        self._watcher = watcher
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """As the real one."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """As the real one, which stands in the module as if nothing had been."""
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._watcher.imported(module)
 
 
 def captured_state(

@@ -83,9 +83,11 @@ def _install() -> None:
     if any(name.partition(".")[0] == _STANDARD for name in sys.modules):
         raise RuntimeError(_TOO_LATE)
     from mp_multiprocessing._finder import Finder  # takes longer than all of this
+    from mp_multiprocessing._joblib import joblib
 
     finder = Finder(_STANDARD, _OURS)
     sys.meta_path.insert(0, finder)
+    joblib.begin()
     # Some look into sys.modules and import nothing, such as `logging`.
     sys.modules[_STANDARD] = sys.modules[_OURS]
     _finder = finder

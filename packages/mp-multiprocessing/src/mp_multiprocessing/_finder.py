@@ -6,8 +6,6 @@ import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 
-from mp_multiprocessing._joblib import MODULE, find_joblib
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +35,10 @@ class Finder(Loader):
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """The spec of a module of the standard package; None for most others."""
+        """The spec of a module of the standard package; None for any other's."""
         ours = self._our_name(fullname)
         if ours is None:
-            return find_joblib(path) if fullname == MODULE else None
+            return None
         # Nobody else may be asked: they would find a file of ours, and make a second
         # module of it.
         try:

@@ -6,46 +6,23 @@ backend under any name; that is done as soon as its module is imported.
 
 from __future__ import annotations
 
-from importlib.machinery import ModuleSpec, PathFinder
+from mp_connection.lifecycle import ImportWatcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from importlib.abc import Loader
     from types import ModuleType
     from typing import Any
-else:
-    Loader = object  # its import would take as long as that of a layer
 
-__all__ = ("MODULE", "find_joblib")
-
-#: The module of joblib that has the table of backends.
-MODULE = "joblib.parallel"
+__all__ = ("joblib",)
 
 
-def find_joblib(path: Sequence[str] | None) -> ModuleSpec | None:
-    """The spec of joblib's module, whose loader also registers the backend."""
-    spec = PathFinder.find_spec(MODULE, path)
-    if spec is not None and spec.loader is not None:
-        spec.loader = _Loader(spec.loader)
-    return spec
-
-
-class _Loader(Loader):
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        # Whoever looks is to see the loader that the module has by itself.
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        if "loky" in module.BACKENDS:  # not where the user wants no processes
-            module.register_parallel_backend("loky", _backend)
+def _register(parallel: ModuleType) -> bool:
+    register = getattr(parallel, "register_parallel_backend", None)
+    if register is None:
+        return False
+    if "loky" in parallel.BACKENDS:  # not where the user wants no processes
+        register("loky", _backend)
+    return True
 
 
 def _backend(**options: Any) -> Any:
@@ -56,3 +33,6 @@ def _backend(**options: Any) -> Any:
         from mp_pool.joblib_backend import make_backend
 
     return make_backend(**options)
+
+
+joblib = ImportWatcher("joblib.parallel", _register)

@@ -12,13 +12,11 @@ Nothing here imports `logging`: that costs a child more than all else.
 
 from __future__ import annotations
 
-import sys
+from mp_connection.lifecycle import ImportWatcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from importlib.abc import Loader
-    from importlib.machinery import ModuleSpec
+    from collections.abc import Callable
     from logging import LogRecord
     from types import ModuleType
 
@@ -58,14 +56,11 @@ class RecordNames:
 
     def __init__(self, name: Callable[[], str]) -> None:
         self._attribute = _Name(name)
-        self._watcher = _Watcher(self._teach)
+        self._watcher = ImportWatcher("logging", self._teach)
 
     def begin(self) -> None:
         """Begin now, or when `logging` is imported; repeatable."""
-        if "logging" in sys.modules and self._teach(sys.modules["logging"]):
-            return
-        if self._watcher not in sys.meta_path:
-            sys.meta_path.insert(0, self._watcher)
+        self._watcher.begin()
 
     def _teach(self, logging: ModuleType) -> bool:
         """Set the attribute; False where the module is not complete."""
@@ -75,57 +70,3 @@ class RecordNames:
         if not isinstance(record.__dict__.get("processName"), _Name):
             record.processName = self._attribute
         return True
-
-
-class _Watcher:
-    """On `sys.meta_path` until `logging` is imported, whose end it tells."""
-
-    def __init__(self, then: Callable[[ModuleType], object]) -> None:
-        self._then = then
-
-    def find_spec(
-        self,
-        name: str,
-        path: Sequence[str] | None = None,
-        target: ModuleType | None = None,
-    ) -> ModuleSpec | None:
-        """Nothing but what others find for `logging`, with more to do at its end."""
-        if name == "logging":
-            for finder in list(sys.meta_path):
-                # Finders of old have another method.
-                find = getattr(finder, "find_spec", None)
-                if finder is not self and find is not None:
-                    spec: ModuleSpec | None = find(name, path, target)
-                    if spec is not None:
-                        if spec.loader is not None:
-                            # The base that typeshed asks for costs an import.
-                            loader = _Loader(spec.loader, self)
-                            spec.loader = loader  # type: ignore[assignment]
-                        return spec
-        return None
-
-    def imported(self, module: ModuleType) -> None:
-        """`logging` is there."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        self._then(module)
-
-
-class _Loader:
-    """The loader of `logging`, with more to do at the end."""
-
-    def __init__(self, loader: Loader, watcher: _Watcher) -> None:
-        self._loader = loader
-        self._watcher = watcher
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """As the real one."""
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """As the real one, which stands in the module as if nothing had been."""
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        self._watcher.imported(module)
