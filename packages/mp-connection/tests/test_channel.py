@@ -26,7 +26,7 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
-from mp_connection_forks import doomed, forked, in_child, open_descriptors, until
+from mp_connection_forks import doomed, forked, in_child, open_descriptors
 
 from mp_connection import ChannelClosedError, FramingError, HandleError
 from mp_connection._channel import is_packet_socket
@@ -57,6 +57,7 @@ from mp_connection.channel import (
     packet_pair,
     ready_to_read,
 )
+from mp_testing import until
 
 pytestmark = pytest.mark.usefixtures("backend")
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from mp_connection_forks import doomed, forked, in_child, open_descriptors, until
+from mp_connection_forks import doomed, forked, in_child, open_descriptors
 
 from mp_connection import Connection, HandleError, Pipe, TimeoutError
 from mp_connection._pickling import pickle_with_handles
@@ -32,6 +32,7 @@ Ends = tuple["Connection[Any, Any]", "Connection[Any, Any]"]
 import mp_connection._explain
 import mp_connection._splice
 import mp_connection._stream_connection  # noqa: F401
+from mp_testing import until
 
 # Whatever carries the packets.
 pytestmark = pytest.mark.usefixtures("backend")

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 import trustme
-from mp_connection_forks import forked, open_descriptors, until
+from mp_connection_forks import forked, open_descriptors
 
 import mp_connection
 from mp_connection import (
@@ -39,6 +39,7 @@ from mp_connection import (
     TimeoutError,
     wait,
 )
+from mp_testing import until
 
 KEY = b"the key"
 LARGE = 5_000_000

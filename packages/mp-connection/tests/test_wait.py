@@ -17,9 +17,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from mp_connection_forks import doomed, in_child, until
+from mp_connection_forks import doomed, in_child
 
 from mp_connection import ChannelClosedError, Connection, Pipe, wait
+from mp_testing import until
 
 
 class Pipes:

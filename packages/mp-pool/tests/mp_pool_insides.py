@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 from mp_pool import Pool
@@ -22,14 +21,6 @@ def desk_of(pool: Pool) -> Desk:
 
 def manager_of(pool: Pool) -> Manager:
     return client_of(pool)._manager
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)
 
 
 class Closing:

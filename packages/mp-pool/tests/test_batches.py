@@ -21,6 +21,7 @@ from mp_pool import (
 )
 from mp_pool._packs import MOST_TASKS, Calls, Pack
 from mp_process import get_context
+from mp_testing import until
 
 assert sys.platform == "linux"
 
@@ -127,7 +128,7 @@ def test_worker_does_not_answer_what_others_have(
     Path(go).touch()
     assert long.get(WAIT)
     pool.close()
-    insides.until(lambda: not scheduler.workers)
+    until(lambda: not scheduler.workers)
     pool.join()
     assert ran.read_text() == "x" * 20
     assert max(batches) >= 22

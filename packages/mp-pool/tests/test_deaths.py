@@ -34,6 +34,7 @@ from mp_pool import (
 from mp_pool._desk import Call, Desk
 from mp_pool._lane import Lane
 from mp_process import active_children
+from mp_testing import until
 
 assert sys.platform == "linux"
 
@@ -52,13 +53,6 @@ def workers(pool: Pool, ready: bool = False) -> set[int]:
             if worker is not None and pid and (worker.ready or not ready):
                 found.add(pid)
     return found
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def has_ended(pid: int) -> bool:
@@ -81,7 +75,7 @@ def test_idle_worker_is_replaced(make_pool: MakePool) -> None:
     works(pool)
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: len(workers(pool) - before) == 2)
+    until(lambda: len(workers(pool) - before) == 2)
     works(pool)
 
 
@@ -93,7 +87,7 @@ def test_idle_worker_killed_just_before_a_call(make_pool: MakePool) -> None:
         (pid,) = workers(pool)
         os.kill(pid, signal.SIGKILL)
         assert pool.apply(targets.square, (4,)) == 16
-        wait_until(lambda: len(workers(pool)) == 1)
+        until(lambda: len(workers(pool)) == 1)
 
 
 def test_busy_worker_loses_its_task_only(make_pool: MakePool, tmp_path: Path) -> None:
@@ -340,7 +334,7 @@ def test_death_before_the_answer_is_waited_for(
     watch = insides.desk_of(pool).watch
 
     def watch_late(fd: int, events: int) -> None:
-        wait_until(lambda: any(lane.over for lane in insides.manager_of(pool)._fleet))
+        until(lambda: any(lane.over for lane in insides.manager_of(pool)._fleet))
         watch(fd, events)
 
     monkeypatch.setattr(insides.desk_of(pool), "watch", watch_late)
@@ -357,7 +351,7 @@ def test_death_before_the_worker_is_given_back(
     """The caller that leads it has the answer, and does not know of the end."""
     pool = make_pool(1)
     works(pool)
-    wait_until(lambda: bool(insides.desk_of(pool).idle))
+    until(lambda: bool(insides.desk_of(pool).idle))
     give_back, struck = Desk._give_back, []
 
     def give_back_late(self: Desk, lane: Lane, call: Call) -> None:
@@ -365,14 +359,14 @@ def test_death_before_the_worker_is_given_back(
         assert lane.process is not None
         struck.append(lane.process.pid)
         lane.process.kill()
-        wait_until(lambda: lane.over)
+        until(lambda: lane.over)
         give_back(self, lane, call)
 
     monkeypatch.setattr(Desk, "_give_back", give_back_late)
     assert pool.apply(targets.square, (3,)) == 9
     assert struck
     # It is replaced without any further call.
-    wait_until(lambda: bool(workers(pool, ready=True) - set(struck)))
+    until(lambda: bool(workers(pool, ready=True) - set(struck)))
     works(pool)
 
 
@@ -388,7 +382,7 @@ def test_grandchild_that_holds_the_channel_hides_no_death(
         works(pool)
     finally:
         go.touch()
-        wait_until(lambda: has_ended(grandchild))
+        until(lambda: has_ended(grandchild))
 
 
 def test_child_of_a_task_that_returns_answers_nothing(make_pool: MakePool) -> None:

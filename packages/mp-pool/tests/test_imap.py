@@ -28,6 +28,7 @@ from mp_pool import (
     UnpicklableError,
     WorkerDiedError,
 )
+from mp_testing import until
 
 assert sys.platform == "linux"
 
@@ -48,13 +49,6 @@ def outcomes(results: Iterator[Any]) -> list[Any]:
             return found
         except Exception as error:
             found.append(error)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 class Source:
@@ -256,7 +250,7 @@ def test_input_is_read_as_results_are_taken(pool: Pool, kind: str) -> None:
     assert source.settles() == 5
     for taken in range(1, 20):
         next(results)
-        wait_until(lambda taken=taken: source.read == 5 + taken)  # type: ignore[misc]
+        until(lambda taken=taken: source.read == 5 + taken)  # type: ignore[misc]
     assert source.settles() == 24
     results = getattr(pool, kind)(targets.square, other := Source(), 3, buffersize=5)
     assert other.settles() == 3
@@ -267,7 +261,7 @@ def test_input_is_read_as_results_are_taken(pool: Pool, kind: str) -> None:
 def test_window_adapts_to_the_size_of_what_travels(pool: Pool) -> None:
     small = pool.imap(targets.square, few := Source())
     next(small)
-    wait_until(lambda: few.read > 256)
+    until(lambda: few.read > 256)
     assert few.settles() <= 1 + 512
     large = pool.imap(targets.blob_of, much := Source())
     assert [len(next(large)) for _ in range(10)] == [1 << 20] * 10

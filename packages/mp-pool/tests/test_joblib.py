@@ -22,6 +22,7 @@ from joblib.externals.loky.process_executor import (  # type: ignore[import-unty
 from mp_connection import Pipe
 from mp_pool import BrokenPoolError, RemoteTraceback, WorkerDiedError, joblib_backend
 from mp_process import active_children, get_context
+from mp_testing import until
 
 assert sys.platform == "linux"
 
@@ -79,10 +80,7 @@ def test_workers_are_used_again() -> None:
 
 def test_workers_end_when_they_were_idle_for_long() -> None:
     parallel((joblib.delayed(abs)(i) for i in range(3)), idle_worker_timeout=0.1)
-    deadline = time.monotonic() + SECONDS
-    while active_children():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not active_children())
     assert len(workers()) == 2
 
 

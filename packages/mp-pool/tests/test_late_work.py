@@ -16,6 +16,7 @@ import pytest
 from mp_pool import Pool, TaskLoadError
 from mp_pool._desk import Desk
 from mp_pool._scheduler import CLOSING
+from mp_testing import until
 
 assert sys.platform == "linux"
 
@@ -27,7 +28,7 @@ WAIT = 20  # seconds after which a test has failed
 def close(pool: Pool) -> None:
     """Close a pool, and wait until its thread has seen to it."""
     pool.close()
-    insides.until(lambda: insides.manager_of(pool)._scheduler.phase == CLOSING)
+    until(lambda: insides.manager_of(pool)._scheduler.phase == CLOSING)
 
 
 class LateToRefuse:
@@ -75,7 +76,7 @@ def test_tasks_that_are_pickled_again_when_all_workers_are_gone_are_run(
 ) -> None:
     pool = make_pool(1)
     fleet = insides.manager_of(pool)._fleet
-    bad = LateToRefuse(str(tmp_path / "go"), lambda: insides.until(lambda: not fleet))
+    bad = LateToRefuse(str(tmp_path / "go"), lambda: until(lambda: not fleet))
     run_beside(bad, pool, tmp_path)
     assert bad.pickled == 2
 
@@ -90,12 +91,12 @@ def test_pool_that_is_terminated_waits_for_no_tasks_to_be_pickled_again(
 
     def again() -> None:
         pickled.touch()
-        insides.until(lambda: ended)
+        until(lambda: ended)
 
     result = pool.map_async(targets.identity, [LateToRefuse(str(go), again), 1], 2)
     close(pool)
     go.touch()
-    insides.until(pickled.exists)
+    until(pickled.exists)
     pool.terminate()
     manager.thread.join(WAIT)
     assert not manager.thread.is_alive()

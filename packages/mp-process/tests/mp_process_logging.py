@@ -46,12 +46,6 @@ def start(
     return process
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.002)
-
-
 def run(method: Method, target: Callable[..., object], *args: object) -> None:
     process = start(method, target, *args)
     process.join(SECONDS)

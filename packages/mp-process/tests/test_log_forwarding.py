@@ -36,13 +36,13 @@ from mp_process_logging import (
     start,
     take_locks,
     tell_and_log,
-    until,
 )
 
 import mp_process
 from mp_connection import Connection, Pipe
 from mp_process import forward_logs
 from mp_process.context import Method
+from mp_testing import until
 
 
 @pytest.fixture
