@@ -268,15 +268,17 @@ def test_libraries_have_the_threads_that_are_left() -> None:
 
 
 def test_an_initializer_is_called_in_each_worker() -> None:
-    def initializer(text: str) -> None:
-        os.environ["MP_POOL_TEXT"] = text
+    def initializer(texts: list[str]) -> None:
+        os.environ["MP_POOL_TEXT"] = texts[0]
 
-    found = parallel(
-        (joblib.delayed(os.getenv)("MP_POOL_TEXT") for _ in range(8)),
-        initializer=initializer,
-        initargs=("begun",),
-    )
-    assert found == ["begun"] * 8
+    given: dict[str, Any] = {"initializer": initializer, "initargs": (["begun"],)}
+    asked = joblib.delayed(os.getenv)("MP_POOL_TEXT")
+    assert parallel((asked for _ in range(8)), **given) == ["begun"] * 8
+    assert parallel(asked for _ in range(8)) == [None] * 8  # by others
+    with joblib.Parallel(**given) as call:
+        with pytest.raises(ZeroDivisionError):
+            call(joblib.delayed(divmod)(1, i) for i in (1, 0))
+        assert call(asked for _ in range(8)) == ["begun"] * 8  # after an abort too
 
 
 def test_calls_within_calls() -> None:

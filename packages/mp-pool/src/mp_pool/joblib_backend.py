@@ -41,11 +41,12 @@ from mp_pool.errors import BrokenPoolError, WorkerDiedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-    #: What has to be the same for a pool to be used again.
-    Key = tuple[object, ...]
+    #: What has to be the same for a pool to be used again: how many workers it has,
+    #: and what their environment says.
+    Key = tuple[int, tuple[tuple[str, str], ...]]
 
 __all__ = ("make_backend", "register")
 
@@ -180,7 +181,8 @@ class _Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     supports_retrieve_callback = True
 
     _pool: Pool | None = None
-    _key: Key = ()
+    _key: Key | None = None
+    _options: Mapping[str, Any] = {}
     _buffers: Buffers | None = None
     _idle_seconds = _IDLE_SECONDS
 
@@ -225,8 +227,12 @@ class _Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         environ = self._prepare_worker_env(n_jobs=count)
         initializer = options.get("initializer")
         initargs = tuple(options.get("initargs") or ())
-        self._key = (count, tuple(sorted(environ.items())), initializer, initargs)
-        self._pool = _idle.take(self._key)
+        # One with an initializer is for one call, or what is within one `with`: what
+        # initializers do cannot be undone, and their arguments may not be comparable.
+        self._key = None
+        if initializer is None:
+            self._key = count, tuple(sorted(environ.items()))
+        self._pool = None if self._key is None else _idle.take(self._key)
         if self._pool is None:
             self._pool = Pool(
                 count,
@@ -235,6 +241,7 @@ class _Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
                 context=FreshContext(),
             )
         self._buffers = _buffers(options)
+        self._options = options
         self.parallel = parallel
         return count
 
@@ -267,7 +274,10 @@ class _Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         pool, self._pool = self._pool, None
         self._forget_buffers()
         if pool is not None:
-            _idle.put(self._key, pool, self._idle_seconds)
+            if self._key is None:
+                pool.terminate()
+            else:
+                _idle.put(self._key, pool, self._idle_seconds)
         self.reset_batch_stats()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
@@ -277,9 +287,7 @@ class _Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         if pool is not None:
             pool.terminate()
         if ensure_ready:
-            self.configure(
-                self.parallel.n_jobs, self.parallel, **self.parallel._backend_kwargs
-            )
+            self.configure(self.parallel.n_jobs, self.parallel, **self._options)
 
     def _forget_buffers(self) -> None:
         if self._buffers is not None:
