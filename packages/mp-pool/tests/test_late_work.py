@@ -61,7 +61,7 @@ def run_beside(bad: LateToRefuse, pool: Pool, directory: Path) -> None:
     with pytest.raises(TaskLoadError):
         result.get(WAIT)
     pool.join()
-    assert written.read_text() == "ac"
+    assert sorted(written.read_text()) == ["a", "c"]  # two workers have no order
 
 
 @pytest.mark.parametrize("workers", [1, 2])
