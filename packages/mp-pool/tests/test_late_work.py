@@ -61,7 +61,8 @@ def run_beside(bad: LateToRefuse, pool: Pool, directory: Path) -> None:
     with pytest.raises(TaskLoadError):
         result.get(WAIT)
     pool.join()
-    assert sorted(written.read_text()) == ["a", "c"]  # two workers have no order
+    # Two workers have no order.
+    assert written.read_text() in (["ac"] if pool._processes == 1 else ["ac", "ca"])
 
 
 @pytest.mark.parametrize("workers", [1, 2])
