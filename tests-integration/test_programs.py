@@ -11,6 +11,9 @@ import pytest
 
 assert sys.platform == "linux"
 
+#: An interpreter finds with it what this one does.
+ENVIRON = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
 #: In front of each: whose package it is, and that nothing of the standard one came in.
 HEAD = """\
 import multiprocessing, os, signal, sys, time
@@ -270,8 +273,7 @@ def run(program: str, method: str, tmp_path: Path, *arguments: str | Path) -> st
         check=False,
         cwd=tmp_path,
         env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            **ENVIRON,
             "TMPDIR": str(tmp_path),
             "JOBLIB_TEMP_FOLDER": str(tmp_path),
         },
@@ -322,7 +324,7 @@ def test_coverage_of_children(start_method: str, tmp_path: Path) -> None:
             timeout=50,
             check=True,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=ENVIRON,
         ).stdout
     lines = out.splitlines()
     assert lines[0] == "mp_multiprocessing"
@@ -367,7 +369,7 @@ def test_without_drop_in_mode_an_executor_says_what_to_do(
         text=True,
         timeout=50,
         check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=ENVIRON,
     )
     assert done.stdout == (
         "ProcessPoolExecutor works with this context in drop-in mode only: call"

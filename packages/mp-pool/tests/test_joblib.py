@@ -264,7 +264,7 @@ def test_libraries_have_the_threads_that_are_left() -> None:
 
     with joblib.parallel_config(backend="mp", n_jobs=2, inner_max_num_threads=7):
         assert parallel([joblib.delayed(variable)()]) == ["7"]
-    assert "OMP_NUM_THREADS" not in os.environ or variable() != "7"
+    assert variable() != "7"  # here it is as it was
 
 
 def test_an_initializer_is_called_in_each_worker() -> None:
@@ -332,7 +332,7 @@ def test_it_can_be_the_default() -> None:
             "backend.register(make_default=True)\n"
             "calls = [joblib.delayed(os.getpid)() for _ in range(4)]\n"
             "assert os.getpid() not in joblib.Parallel(n_jobs=2)(calls)\n"
-            "assert len(backend._idle._pools) == 1",
+            "assert backend._idle._waiting is not None",
         ],
         capture_output=True,
         text=True,

@@ -83,9 +83,7 @@ def rebuild(
             link.call(None, "incref", (ident,), {})
         else:
             link.call(None, "redeem", (ident, ticket), {})
-    except (ManagerDiedError, OSError) as error:
-        proxy._session = Broken(error)
-    except RemoteError as error:
+    except (ManagerDiedError, RemoteError, OSError) as error:
         proxy._session = Broken(error)
     else:
         session.lease(id(proxy), ident)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from pickle import PickleBuffer
 from weakref import ref
 
 from mp_connection.handles import Handle
+from mp_connection.lean import PickleBuffer
 from mp_pool._progress import anonymous_file
 
 TYPE_CHECKING = False

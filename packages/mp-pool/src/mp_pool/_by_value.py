@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from io import BytesIO
-from pickle import PickleBuffer, loads
+
+from mp_connection.lean import PickleBuffer, loads
 
 try:
     from cloudpickle import Pickler  # type: ignore[import-untyped,import-not-found,unused-ignore]
@@ -52,7 +53,7 @@ class _Pickler(Pickler):  # type: ignore[misc,unused-ignore]
         self.found: list[PickleBuffer] = []
         self.arrays: dict[int, Any] = {}
         self._buffers = buffers
-        numpy = sys.modules.get("numpy")
+        self._numpy = numpy = sys.modules.get("numpy")
         if buffers is not None and numpy is not None:
             # Before the base class looks for it: an attribute of its class hides the
             # place where the C pickler would see a later one.
@@ -65,9 +66,8 @@ class _Pickler(Pickler):  # type: ignore[misc,unused-ignore]
 
     def _reduce_array(self, array: Any) -> Any:
         assert self._buffers is not None
-        plain = self._buffers.contiguous(array)
-        if type(plain) is not sys.modules["numpy"].ndarray:
-            plain = plain.view(sys.modules["numpy"].ndarray)
+        assert self._numpy is not None
+        plain = self._buffers.contiguous(array).view(self._numpy.ndarray)
         reduced = plain.__reduce_ex__(_PROTOCOL)
         first = reduced[1][0]
         if isinstance(first, PickleBuffer):

@@ -74,54 +74,66 @@ def make_backend(**options: Any) -> Any:
     return _Backend(**options)
 
 
+class _Waiting:
+    """A pool that waits for the next call.
+
+    Args:
+        key: what it is like.
+        pool: the pool.
+        timer: ends it, unless it is cancelled.
+    """
+
+    __slots__ = ("key", "pool", "timer")
+
+    def __init__(self, key: Key, pool: Pool, timer: threading.Timer) -> None:
+        self.key, self.pool, self.timer = key, pool, timer
+
+
 class _Idle:
-    """Pools that wait for the next call; any thread may use it."""
+    """The pool that waits for the next call; any thread may use it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pools: dict[Key, tuple[Pool, threading.Timer]] = {}
-
-    def take(self, key: Key) -> Pool | None:
-        """A pool that is like that, if one waits."""
-        with self._lock:
-            found = self._pools.pop(key, None)
-        if found is None:
-            return None
-        found[1].cancel()
-        return found[0]
-
-    def put(self, key: Key, pool: Pool, seconds: float) -> None:
-        """Let a pool wait, and end those that are unlike."""
-        timer = threading.Timer(seconds, self._expire, (key, pool))
-        timer.daemon = True
-        with self._lock:
-            ended = [waiting for waiting, _ in self._pools.values()]
-            for _, waiting in self._pools.values():
-                waiting.cancel()
-            self._pools = {key: (pool, timer)}
-            timer.start()
-        for each in ended:
-            each.terminate()
-
-    def clear(self) -> None:
-        """End all that wait."""
-        with self._lock:
-            pools, self._pools = self._pools, {}
-        for pool, timer in pools.values():
-            timer.cancel()
-            pool.terminate()
-
-    def _expire(self, key: Key, pool: Pool) -> None:
-        with self._lock:
-            if key not in self._pools or self._pools[key][0] is not pool:
-                return
-            del self._pools[key]
-        pool.terminate()
+        self.forked()
 
     def forked(self) -> None:
-        """In a forked child: none of these is its own, and nobody has the lock."""
+        """In a forked child: the pool is not its own, and nobody has the lock."""
         self._lock = threading.Lock()
-        self._pools = {}
+        self._waiting: _Waiting | None = None
+
+    def take(self, key: Key) -> Pool | None:
+        """The pool, if one waits that is like that."""
+        with self._lock:
+            waiting = self._waiting
+            if waiting is None or waiting.key != key:
+                return None
+            self._waiting = None
+        waiting.timer.cancel()
+        return waiting.pool
+
+    def put(self, key: Key, pool: Pool, seconds: float) -> None:
+        """Let a pool wait, and end the one that has waited."""
+        timer = threading.Timer(seconds, self._expire, (pool,))
+        timer.daemon = True
+        self._replace(_Waiting(key, pool, timer))
+        timer.start()
+
+    def clear(self) -> None:
+        """End the one that waits."""
+        self._replace(None)
+
+    def _replace(self, waiting: _Waiting | None) -> None:
+        with self._lock:
+            before, self._waiting = self._waiting, waiting
+        if before is not None:
+            before.timer.cancel()
+            before.pool.terminate()
+
+    def _expire(self, pool: Pool) -> None:
+        with self._lock:
+            if self._waiting is None or self._waiting.pool is not pool:
+                return
+            self._waiting = None
+        pool.terminate()
 
 
 _idle = _Idle()

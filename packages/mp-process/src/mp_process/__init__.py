@@ -16,7 +16,6 @@ from mp_process._context import (
     ensure_forkserver as ensure_forkserver,
     get_all_start_methods as get_all_start_methods,
     get_context as get_context,
-    get_executable as get_executable,
     get_start_method as get_start_method,
     set_executable as set_executable,
     set_forkserver_preload as set_forkserver_preload,
@@ -27,6 +26,7 @@ from mp_process._here import (
     ParentProcess as ParentProcess,
     active_children as active_children,
     current_process as current_process,
+    get_executable as get_executable,
     parent_process as parent_process,
 )
 from mp_process._process import BaseProcess as BaseProcess

@@ -374,11 +374,6 @@ def set_executable(
     _default_context.set_executable(executable)
 
 
-def get_executable() -> str:
-    """The interpreter that spawn and forkserver start: see `set_executable`."""
-    return here().executable or sys.executable
-
-
 def ensure_forkserver() -> None:
     """Start the fork server now, if none runs, and not with the first process.
 

@@ -218,8 +218,7 @@ class ForkServer:
         with self._lock:
             # A server says nothing on this channel but why it ends.
             if self._requests is not None and ready_to_read(self._requests.fileno(), 0):
-                self._forget(self._requests)
-                self._reap(_GRACE_SECONDS)
+                self.lost(self._requests)
             self.check()
             if self._requests is None:
                 self._start([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from time import monotonic
 
 from mp_connection.lifecycle import at_exit, generation
@@ -133,6 +134,11 @@ record_names = RecordNames(lambda: _here.current.name)
 def here() -> Here:
     """What this process knows of itself."""
     return _here
+
+
+def get_executable() -> str:
+    """The interpreter that spawn and forkserver start: see `set_executable`."""
+    return _here.executable or sys.executable
 
 
 def current_process() -> BaseProcess:

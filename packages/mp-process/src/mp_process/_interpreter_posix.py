@@ -14,7 +14,7 @@ from mp_process import _freezing, _main_module
 from mp_process._bootstrap import MASKED, SIGINT
 from mp_process._child import OwnedChannel, kill_and_reap
 from mp_process._descriptor import no_fork
-from mp_process._here import here
+from mp_process._here import get_executable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def start_interpreter(far_end: int, module: str, function: str) -> int:
     """
     import subprocess  # not wanted in children, which start no interpreters
 
-    executable = here().executable or sys.executable
+    executable = get_executable()
     if not executable:
         raise RuntimeError("sys.executable is not known: call set_executable first")
     if _freezing.is_frozen():
