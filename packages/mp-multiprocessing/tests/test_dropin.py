@@ -300,7 +300,8 @@ def test_help() -> None:
     ],
 )
 def test_elsewhere_it_is_refused_in_one_sentence(patch: str, said: str) -> None:
-    code = f"import platform, sys, mp_multiprocessing as mp; {patch}; mp.install()"
+    begin = "import platform, sys; from mp_multiprocessing import install"
+    code = f"{begin}; {patch}; install()"
     last = run("-c", code, module=False, code=1).stderr.splitlines()[-1]
     assert last == (
         "NotImplementedError: mp_multiprocessing runs on CPython on Linux so far, and"

@@ -76,6 +76,32 @@ def test_names_are_the_classes_and_functions_of_the_layers() -> None:
         mp.Nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
+def test_nothing_is_imported_that_is_not_used() -> None:
+    """Many programs import this package only because what they use imports it."""
+    code = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import mp_multiprocessing as mp\n"
+        "known = {*mp.__all__, 'context', 'pool', 'reduction'}\n"
+        "print(known <= set(dir(mp)))\n"
+        "own = {'mp_multiprocessing', mp._layers.__name__, mp._version.__name__}\n"
+        "print(set(sys.modules) - before - own - {'__future__'})\n"
+        "mp.Process, mp.current_process()\n"
+        "print([m for m in ('mp_connection', 'mp_process', 'mp_sync', 'mp_pool')"
+        " if m in sys.modules])\n"
+        "print('Process' in vars(mp), mp.reducer is mp.reduction)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    imported = "['mp_connection', 'mp_process']"
+    assert run.stdout.splitlines() == ["True", "set()", imported, "True True"]
+
+
 def test_what_takes_long_is_imported_when_it_is_used() -> None:
     """Each child that imports the main module imports this package as well."""
     code = (
