@@ -56,7 +56,9 @@ def main(method: StartMethod, rounds: int, longest: float) -> None:
         process = ctx.Process(target=targets.sleep, daemon=True)
         try:
             armed = True
-            signal.setitimer(signal.ITIMER_REAL, longest * (round_ + 1) / rounds)
+            # Mostly early, as that is when there is most to break into.
+            seconds = longest * ((round_ + 1) / rounds) ** 2
+            signal.setitimer(signal.ITIMER_REAL, seconds)
             process.start()
             armed = False
         except Interrupted:
