@@ -239,7 +239,7 @@ def connections(tally: Tally, seconds: float, dice: random.Random) -> None:
     for _ in until(seconds):
         who = dice.randrange(3)
         process, ours = partners[who]
-        content = dice.randbytes(dice.choice((10, 5_000, 300_000)))
+        content = dice.randbytes(dice.choice((10, 5_000, 300_000, 700_000)))
         mine, back = Pipe()
         timer = None
         if doomed := dice.random() < 0.1:

@@ -151,6 +151,12 @@ arrivals_next(PyObject *self)
             return PyBytes_FromStringAndSize(buffer + 1, size - 1);
         }
     }
+    if (size > 0 && buffer[0] == HEAD) {
+        PyObject *whole = wire_piped(&message, buffer, size, wire->bare);
+        if (whole != NULL || PyErr_Occurred()) {
+            return whole;
+        }
+    }
     return everything(&message, buffer, size);
 }
 
@@ -204,7 +210,7 @@ PyDoc_STRVAR(arrivals_doc,
 in between: what it raises would otherwise lose the packet.\n\
 \n\
 It yields bytes for a message in one packet that has neither a head nor descriptors, and\n\
-what `socket.recvmsg` returns for anything else.\n\
+for one that is a single part and lies in its pipe already; and what `socket.recvmsg` returns for anything else.\n\
 \n\
 Args:\n\
     fileno: the method of a socket that returns its descriptor.\n\

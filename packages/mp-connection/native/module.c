@@ -88,7 +88,7 @@ fill(PyObject *module)
         return -1;
     }
     PyType_Spec *specs[] = {&arrivals_spec, &sender_spec, &noter_spec,
-        &blank_spec};
+        &blank_spec, &pages_spec};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
         if (type == NULL) {

@@ -22,6 +22,10 @@
 /* The first byte of a packet (mp_connection._framing). */
 #define PICKLE 0x80
 #define BYTES 0x00
+#define HEAD 0x01
+
+/* The transport of a message in a pipe (the same). */
+#define PIPE 3
 
 /* The longest packet (mp_connection._packets_linux). */
 #define PACKET_SIZE (65536 + 12 + 8 * 1000)
@@ -39,6 +43,7 @@ extern PyType_Spec arrivals_spec;
 extern PyType_Spec sender_spec;
 extern PyType_Spec noter_spec;
 extern PyType_Spec blank_spec;
+extern PyType_Spec pages_spec;
 extern PyType_Spec noted_spec; /* the state of the module is its type */
 
 extern PyMethodDef blank_functions[];
@@ -52,6 +57,10 @@ int wire_again(void);
 void wire_dealloc(PyObject *self);
 
 struct msghdr;
+/* A message that is one part, and that lies in its pipe already: its bytes.  NULL for any
+   other, of which nothing has been read; with an exception for one that is none. */
+PyObject *wire_piped(
+    struct msghdr *message, const char *packet, Py_ssize_t size, int bare);
 /* The ancillary data of a message, as `recvmsg` of a socket returns it. */
 PyObject *wire_control(struct msghdr *message);
 /* Close the descriptors in it, if nobody will ever know of them. */

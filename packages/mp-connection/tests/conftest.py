@@ -14,9 +14,14 @@ NATIVE = _backend.native
 #: Where it is looked up.
 USERS: list[ModuleType] = [_parts]
 if sys.platform == "linux":
-    from mp_connection import _packets_linux, _receiver_linux, _wire_linux
+    from mp_connection import (
+        _alone_linux,
+        _packets_linux,
+        _receiver_linux,
+        _wire_linux,
+    )
 
-    USERS += [_packets_linux, _receiver_linux, _wire_linux]
+    USERS += [_alone_linux, _packets_linux, _receiver_linux, _wire_linux]
 
 
 @pytest.fixture(params=BACKENDS)

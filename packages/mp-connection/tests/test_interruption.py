@@ -112,7 +112,11 @@ def each_point(
     raise AssertionError("too many points")
 
 
-MESSAGES = {"small": "message", "large": [bytes(300_000), bytearray(70_000)]}
+MESSAGES = {
+    "small": "message",
+    "large": [bytes(300_000), bytearray(70_000)],
+    "larger": [bytes(500_000), bytearray(70_000)],
+}
 
 
 @pytest.fixture(params=[Pipe, unix_ends, tcp_ends])

@@ -217,15 +217,20 @@ def test_large_items(queue: AnyQueue) -> None:
     assert queue.get() == items[3]
 
 
-def test_an_item_is_pickled_before_put_returns(queue: AnyQueue) -> None:
+@pytest.mark.parametrize("size", [1000, 100_000, 600_000, 3_000_000])
+@pytest.mark.parametrize("block", [True, False])
+def test_an_item_is_pickled_before_put_returns(
+    size: int, block: bool, queue: AnyQueue
+) -> None:
     item = [1]
     queue.put(item)
     item.append(2)
-    buffer = bytearray(b"x" * 1000)
-    queue.put(pickle.PickleBuffer(buffer))
-    buffer[:] = b"y" * 1000
+    buffer = bytearray(b"x" * size)
+    queue.put(pickle.PickleBuffer(buffer), block)
+    buffer[:] = b"y" * size
+    assert queue.qsize() == 2
     assert queue.get() == [1]
-    assert bytes(queue.get()) == b"x" * 1000
+    assert bytes(queue.get()) == b"x" * size
 
 
 def test_what_cannot_be_pickled_raises_in_put(any_queue: targets.AnyQueue) -> None:

@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partialmethod
 from queue import Empty, Full
 from typing import Any
 
@@ -207,25 +208,21 @@ def test_an_item_of_a_reader_that_died_is_put_again() -> None:
 
 def test_get_keeps_its_deadline_for_the_whole_item() -> None:
     """The writer of a large one is stopped half-way, and goes on later."""
+
+    def stop_half_way(self: object, send: Callable[..., bool], seconds: float) -> bool:
+        send(self, 0)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return send(self, seconds)
+
     queue: Queue[bytes] = Queue()
     writer = os.fork()
     if not writer:
         code = 1
         try:
             handover: Any = importlib.import_module("mp_connection._handover_linux")
-            send = handover.send_fragments
-
-            def stop_half_way(
-                sock: object, part: memoryview, start: int, size: int, flags: int
-            ) -> int:
-                if start == 600_000:
-                    os.kill(os.getpid(), signal.SIGSTOP)
-                elif start < 600_000:
-                    part = part[:600_000]
-                done: int = send(sock, part, start, size, flags)
-                return done
-
-            handover.send_fragments = stop_half_way
+            for way in (handover._ByPair, handover._ByPipe):
+                way.send = partialmethod(stop_half_way, way.send)
+            # More than a socket or a pipe holds.
             queue.put(b"z" * 3_000_000)
             code = 0
         finally:

@@ -12,7 +12,7 @@ import os
 import time
 
 from mp_connection import _framing as framing
-from mp_connection._framing import Head, Message
+from mp_connection._framing import Message
 from mp_connection._packets_linux import (
     CLOEXEC as CLOEXEC,
     CONTROL_SIZE as CONTROL_SIZE,
@@ -25,17 +25,11 @@ from mp_connection._packets_linux import (
     close_handles,
     close_spent,
     closed_error,
-    forget_private,
-    fragment_size,
     handles_of,
     is_packet_socket as is_packet_socket,
-    load_handles,
-    moment,
     packet_pair as packet_pair,
     poller as poller,
-    private_pair,
     ready_to_read as ready_to_read,
-    send_fragments,
     send_packet as send_packet,
     slice_reads as slice_reads,
     slice_writes as slice_writes,
@@ -52,7 +46,7 @@ from mp_connection.lifecycle import after_fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from typing_extensions import Buffer
@@ -78,7 +72,7 @@ class PacketChannel:
     Args:
         sock: the socket, which the channel owns from now on.
         shared: other processes or threads may read or write here as well.  A large
-            message then travels over a pair of its own.
+            message then takes a way of its own, see `_alone_linux`.
 
     A shared channel may be used by any number of threads and processes at once; one
     that is not has one reader and one writer at a time, and both of its ends are not
@@ -173,17 +167,17 @@ class PacketChannel:
         if framing.fits_inline(message):
             try:
                 packet = framing.inline_packet(message)
-                return self._send_waiting(self.sock, packet, message.handles)
+                return self.send_waiting(self.sock, packet, message.handles)
             except OSError as error:
                 if error.errno != errno.EMSGSIZE:  # the system's default is small
                     raise
         else:
             cut_large(message)
-        attempt = 0
-        while not self._send_privately(message, attempt):
-            attempt += 1
+        from mp_connection._alone_linux import send_alone  # start-up time of children
 
-    def _send_waiting(
+        send_alone(self, message)
+
+    def send_waiting(
         self,
         sock: _socket.socket,
         buffers: Sequence[Buffer],
@@ -206,65 +200,6 @@ class PacketChannel:
                 if self.sock.fileno() == -1:
                     raise closed_error() from None
                 time.sleep(0.001)
-
-    def _send_privately(self, message: Message, attempt: int) -> bool:
-        """Send over a pair of its own; False to try again.
-
-        That is when its receiver went away, or when too much is in flight.
-        """
-        mine, theirs = private_pair()
-        announced = False
-        try:
-            size = fragment_size(mine)
-            handles = framing.handle_packets(message.handles)
-            load_handles(mine, handles, message, attempt)
-            head = Head.of(message, framing.PRIVATE).encode()
-            # Not patient: what is in flight is to be let go of, see `load_handles`.
-            self._send_waiting(self.sock, [head], [theirs.fileno()], patient=False)
-            announced = True
-            forget_private(theirs)
-            self._send_body(mine, handles, message.parts, size)
-        except InFlightError:
-            if self.sock.fileno() == -1:
-                raise closed_error() from None
-        except BrokenPipeError:
-            if not announced:
-                raise
-        else:
-            return True
-        finally:
-            try:
-                mine.close()  # no function of Python's, where a signal handler may run
-            finally:
-                theirs.close()
-            forget_private(mine)
-            forget_private(theirs)
-        if not announced:
-            time.sleep(moment(attempt))
-        return False
-
-    # By themselves because of what `packets` says on loops.
-    def _send_body(
-        self,
-        mine: _socket.socket,
-        handles: Iterator[tuple[list[Buffer], Sequence[int]]],
-        parts: Iterable[memoryview],
-        size: int,
-    ) -> None:
-        for packet in handles:
-            self._send_waiting(mine, *packet)
-        for part in parts:
-            self._send_part(mine, part, size)
-
-    def _send_part(self, mine: _socket.socket, part: memoryview, size: int) -> None:
-        start = 0
-        while start < len(part):
-            try:
-                start = send_fragments(mine, part, start, size)
-            except BlockingIOError:  # a slice is over
-                time.sleep(0.001)
-            if self.sock.fileno() == -1:
-                raise closed_error()
 
     # -------------------------------------------------------------- receiving
 

@@ -115,7 +115,8 @@ class Connection(Receiver[RecvT], Generic[SendT, RecvT]):
         """Send an object, which has to be picklable, to the far end.
 
         Connections, sockets and other owners of descriptors may be part of it: the
-        receiver gets duplicates.  Blocks while the kernel's buffer is full.
+        receiver gets duplicates.  Blocks while the kernel's buffer is full, which holds
+        some 200 kB of small messages, or one of up to 400 kB.
 
         Args:
             obj: the object.  Nothing of it is used any more after the call.
@@ -157,7 +158,7 @@ class Connection(Receiver[RecvT], Generic[SendT, RecvT]):
     def send_bytes(
         self, buffer: Buffer, offset: int = 0, size: int | None = None
     ) -> None:
-        """Send bytes as one message.  Blocks while the kernel's buffer is full.
+        """Send bytes as one message.  Blocks as `send` does.
 
         Args:
             buffer: any object with the buffer protocol.

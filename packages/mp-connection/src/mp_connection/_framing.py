@@ -38,6 +38,7 @@ HANDLES = 0x02
 INLINE = 0  # behind the head, in the same packet
 FRAGMENTS = 1  # in the packets that follow on this channel
 PRIVATE = 2  # in the packets of a channel of its own, whose end came with the head
+PIPE = 3  # in a pipe of its own, one after the other, whose end came with the head
 
 #: Bytes of payload that travel in one packet.  A receive buffer of this size costs
 #: nothing; one of 200 KB costs 14 us a call.
@@ -95,6 +96,9 @@ class Head:
 
     A length is a number of 8 bytes, little-endian.  Its highest bit says that the part
     is to become bytes.
+
+    A message in a pipe has no descriptors.  Their number counts bytes instead: so many
+    of the message stand behind the head, and the pipe has what follows them.
     """
 
     __slots__ = ("as_bytes", "handles", "lengths", "pickled", "transport")
@@ -130,10 +134,16 @@ class Head:
         return fixed + pack(f"<{len(numbers)}Q", *numbers)
 
     @classmethod
-    def of(cls, message: Message, transport: int) -> Head:
-        """The head of a message that takes this way."""
+    def of(cls, message: Message, transport: int, ahead: int = 0) -> Head:
+        """The head of a message that takes this way.
+
+        Args:
+            message: the message.
+            transport: the way.
+            ahead: bytes of it that stand behind the head, if it takes a pipe.
+        """
         lengths = [len(part) for part in message.parts]
-        handles = len(message.handles)
+        handles = ahead if transport == PIPE else len(message.handles)
         return cls(message.pickled, transport, handles, lengths, message.as_bytes)
 
     @classmethod
@@ -148,7 +158,7 @@ class Head:
             raise FramingError("a packet ends within its head")
         tag, pickled, transport, handles, count = _FIXED.unpack_from(view)
         end = _FIXED.size + 8 * count
-        if tag != HEAD or pickled > 1 or transport > PRIVATE or not count > 0:
+        if tag != HEAD or pickled > 1 or transport > PIPE or not count > 0:
             raise FramingError(f"not the head of a message: {bytes(view[:12])!r}")
         if count > MAX_PARTS or len(view) < end:
             raise FramingError(f"a head announces {count} parts and does not list them")
@@ -160,6 +170,8 @@ class Head:
             lengths = [number & ~_AS_BYTES for number in numbers]
         head = cls(bool(pickled), transport, handles, lengths, as_bytes)
         rest = view[end:]
+        if transport == PIPE and handles > min(len(rest), sum(lengths)):
+            raise FramingError(f"{handles} bytes of a message are missing")
         if transport == INLINE and sum(lengths) != len(rest):
             raise FramingError(
                 f"a head announces {sum(lengths)} bytes and {len(rest)} follow"
@@ -337,6 +349,16 @@ class Assembler:
     def reserve(self) -> int:
         """How much of that there has to be for one fragment more; 0 for its last."""
         return 0 if self._room == self._lengths[len(self._parts) - 1] else WINDOW
+
+    def add(self, data: memoryview) -> None:
+        """Add the next bytes, which the receiver has already."""
+        while data:
+            with self.wanted() as view:
+                count = min(len(view), len(data))
+                view[:count] = data[:count]
+            self.filled += count
+            data = data[count:]
+            self.complete()
 
     def leave(self) -> None:
         """Take the bytes that have arrived out of the receiver's memory."""

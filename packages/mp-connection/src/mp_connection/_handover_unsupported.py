@@ -19,13 +19,12 @@ def _refuse() -> NoReturn:
     )
 
 
-class Handover:
-    """Refuses to be made."""
+def hand_over(message: Message, step: int, make_file: Callable[[], int]) -> Handover:
+    _refuse()
 
-    def __init__(
-        self, message: Message, step: int, make_file: Callable[[], int]
-    ) -> None:
-        _refuse()
+
+class Handover:
+    """There are none."""
 
     def announce(self, writer: _socket.socket) -> None:
         _refuse()

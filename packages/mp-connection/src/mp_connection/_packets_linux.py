@@ -20,6 +20,7 @@ import errno
 import os
 import select
 from array import array
+from io import FileIO
 
 from mp_connection import _framing as framing
 from mp_connection._backend import native
@@ -29,7 +30,7 @@ from mp_connection.lifecycle import after_fork
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import NoReturn
+    from typing import NoReturn, Protocol
 
     from typing_extensions import Buffer
 
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 
     #: Ends of private pairs that are to be closed; a set that threads can share.
     Spent = dict[_socket.socket, None]
+
+    class Closing(Protocol):
+        """An end of a channel of one message."""
+
+        def close(self) -> object: ...
+
 
 #: What `recvmsg` is asked for: a whole small packet and all descriptors it can carry,
 #: which must not leak into programs that other threads start meanwhile.
@@ -60,7 +67,7 @@ _LARGEST_FRAGMENT = 200_000
 _PEEK = _socket.MSG_PEEK | DONTWAIT
 
 _timevals: dict[float, bytes] = {}
-_private: set[_socket.socket] = set()
+_private: set[Closing] = set()
 
 
 def _timeval(sock: _socket.socket, seconds: float) -> bytes:
@@ -157,16 +164,16 @@ def private_pair() -> tuple[_socket.socket, _socket.socket]:
     return mine, theirs
 
 
-def note_private(sock: _socket.socket) -> None:
-    """Note the end of a private pair that has arrived with a message."""
+def note_private(end: Closing) -> None:
+    """Note an end of a channel of one message, for children to close."""
     after_fork(_close_private, once=True)
-    _private.add(sock)
+    _private.add(end)
 
 
-def forget_private(sock: _socket.socket) -> None:
-    """Close an end of a private pair.  A second call does nothing."""
-    sock.close()
-    _private.discard(sock)
+def forget_private(end: Closing) -> None:
+    """Close an end of a channel of one message.  A second call does nothing."""
+    end.close()
+    _private.discard(end)
 
 
 def close_spent(spent: Spent) -> None:
@@ -187,8 +194,8 @@ def is_announced(sock: _socket.socket) -> bool:
 
 
 def _close_private() -> None:
-    for sock in _private:
-        sock.close()
+    for end in _private:
+        end.close()
     _private.clear()
 
 
@@ -214,6 +221,11 @@ def adoptions(handles: Sequence[int]) -> map[_socket.socket]:
     """As `adopt`, for a loop that stores: see `packets`."""
     rest = (_socket.AF_UNIX,), (_KIND,), (0,)
     return map(_socket.socket, *rest, handles)
+
+
+def pipe_ends(handles: Sequence[int]) -> map[FileIO]:
+    """The objects that own ends of pipes from now on, for a loop as well."""
+    return map(FileIO, handles)
 
 
 def handles_of(control: Control) -> list[int]:

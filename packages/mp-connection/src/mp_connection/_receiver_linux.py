@@ -9,6 +9,7 @@ assert sys.platform == "linux"
 import _socket
 import os
 from array import array
+from errno import EAGAIN
 
 from mp_connection import _framing as framing
 from mp_connection._backend import native
@@ -16,7 +17,9 @@ from mp_connection._framing import MAX_HANDLES, Assembler, Head
 from mp_connection._packets_linux import (
     CLOEXEC,
     CTRUNC,
+    DONTWAIT,
     PACKET_SIZE,
+    SLICE_SECONDS,
     TRUNC,
     adoptions,
     close_handles,
@@ -27,12 +30,15 @@ from mp_connection._packets_linux import (
     is_of_handler,
     note_private,
     packets,
+    pipe_ends,
+    ready_to_read,
 )
 from mp_connection.errors import FramingError, HandleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from io import FileIO
 
     from typing_extensions import Buffer
 
@@ -114,10 +120,12 @@ class Receiver:
         "_into",
         "_left",
         "_lost",
+        "_pipe",
         "_place",
         "_private",
         "_shared",
         "_sock",
+        "_spare",
         "_spent",
         "packet",
         "received",
@@ -141,6 +149,8 @@ class Receiver:
         self._lost = False  # some of those that came could not be opened
         self._control: Sequence[tuple[int, int, bytes]] = []
         self._private: _socket.socket | None = None  # where the rest of it comes
+        self._pipe: FileIO | None = None  # or that
+        self._spare = -1  # the file that came with the pipe
         self._assembler: Assembler | None = None
         self._file = -1  # what the sender has left of it
         self._place = 0  # how far that was read
@@ -157,6 +167,8 @@ class Receiver:
 
     def fileno(self) -> int:
         """The descriptor that the next packet comes from."""
+        if self._pipe is not None:
+            return -1 if self._pipe.closed else self._pipe.fileno()
         sock = self._sock if self._private is None else self._private
         return sock.fileno()
 
@@ -179,16 +191,16 @@ class Receiver:
         except BlockingIOError:
             raise
         except EOFError:
-            private = self._private
+            alone = self._private is not None or self._pipe is not None
             self.close()
-            if private is not None:
+            if alone:
                 return None
             raise
         except (FramingError, HandleError):
             self.close()
             raise
         except OSError as error:
-            if self._private is None or is_of_handler(error):
+            if (self._private or self._pipe) is None or is_of_handler(error):
                 raise
             self.close()
             raise FramingError(f"the channel of a message failed: {error}") from error
@@ -245,15 +257,27 @@ class Receiver:
             received = Received(framing.split_inline(head, rest), [], head.pickled)
             received.handles, self.packet = handles, None
             return received
-        if head.transport == framing.PRIVATE:
+        if head.transport in (framing.PRIVATE, framing.PIPE):
+            ends = handles_of(control)
+            piped, spare = head.transport == framing.PIPE, -1
             try:
-                self._open_private(handles_of(control))
+                if piped:
+                    spare = self._open_pipe(ends)
+                else:
+                    self._open_private(ends)
             except FramingError:
                 raise
             except OSError as error:
                 if is_of_handler(error):
                     raise
-                raise FramingError("the channel of a message is no socket") from error
+                kind = "pipe" if piped else "socket"
+                raise FramingError(f"the channel of a message is no {kind}") from error
+            if piped:
+                assembler = Assembler(head.lengths, self._into, head.as_bytes)
+                assembler.add(rest[: head.handles])
+                self._spare, self._assembler, self._head = spare, assembler, head
+                self.packet = None
+                return self._finish(head, assembler)
             self._awaited, self._head, self.packet = head.handles, head, None
         elif self._shared:
             raise FramingError("a message in fragments came over a shared channel")
@@ -272,6 +296,19 @@ class Receiver:
         note_private(self._private)
         if self._spent:
             close_spent(self._spent)
+
+    def _open_pipe(self, handles: Sequence[int]) -> int:
+        """See to the pipe; the descriptor of the file that came along, or -1."""
+        if len(handles) not in (1, 2):
+            raise FramingError("the channel of a message is missing")
+        if self._pipe is None:
+            for self._pipe in pipe_ends(handles[:1]):
+                pass
+        assert self._pipe is not None
+        if os.get_blocking(self._pipe.fileno()):
+            raise FramingError("the pipe of a message would block")
+        note_private(self._pipe)
+        return handles[1] if len(handles) == 2 else -1
 
     def _more_handles(self, head: Head) -> Received | None:
         assert self.packet is not None
@@ -340,6 +377,20 @@ class Receiver:
                 assembler.filled += count
                 self._place += count
             return count
+        if self._pipe is not None:
+            for got in map(self._pipe.readinto, (view,)):
+                assembler.filled += got or 0
+            if got is None and not flags & DONTWAIT:
+                ready_to_read(self._pipe.fileno(), SLICE_SECONDS)
+                for got in map(self._pipe.readinto, (view,)):
+                    assembler.filled += got or 0
+            if got is None:
+                raise BlockingIOError(EAGAIN, "the rest is still to come")
+            if got or self._spare == -1:
+                return got
+            # The sender has left what is missing in the file.
+            self._file, self._spare = self._spare, -1
+            return None
         if native is not None:
             alone, rest = self._private is not None, assembler.reserve()
             asked = (sock.fileno,), (view,), (rest,), (flags,), (alone,)
@@ -380,12 +431,14 @@ class Receiver:
                 self._spent[self._private] = None
             else:
                 forget_private(self._private)
+        elif self._pipe is not None:
+            forget_private(self._pipe)  # which tells the sender that all of it is here
         self._close_file()
         received = Received(assembler.parts(), [], head.pickled)
         received.placed = assembler.placed
         handles = handles_of(self._control)
         received.handles, self._control = handles, []
-        self._head = self._assembler = self._private = None
+        self._head = self._assembler = self._private = self._pipe = None
         return received
 
     def leave(self) -> None:
@@ -403,12 +456,17 @@ class Receiver:
         if received is not None:
             received.close()
         private, self._private = self._private, None
+        pipe, self._pipe = self._pipe, None
         packet, self.packet = self.packet, None
         control, self._control = self._control, []
         self._head = self._assembler = None
         self._awaited, self._lost = 0, False
         if private is not None:
             forget_private(private)
+        elif pipe is not None:
+            forget_private(pipe)
+            if packet is not None:  # a handler came before it was done with
+                close_handles(handles_of(packet[1])[1:])
         elif packet is not None:
             close_handles(handles_of(packet[1]))
         close_handles(handles_of(control))
@@ -416,9 +474,12 @@ class Receiver:
 
     def _close_file(self) -> None:
         file, self._file = self._file, -1
+        spare, self._spare = self._spare, -1
         left, self._left = self._left, ()
         if file != -1:
             os.close(file)
+        if spare != -1:
+            os.close(spare)
         close_handles(handles_of(left))
 
 

@@ -26,7 +26,6 @@ from mp_connection._channel import (
     senders as senders,
 )
 from mp_connection._framing import INLINE_LIMIT as INLINE_LIMIT, Message as Message
-from mp_connection._handover import Handover as Handover
 from mp_connection._lookout import Lookout as Lookout, recent as recent
 from mp_connection._padding import padded_packet as padded_packet
 from mp_connection._pickling import (
@@ -52,7 +51,6 @@ __all__ = (
     "PACKET_SIZE",
     "PROTOCOL",
     "SLICE_SECONDS",
-    "Handover",
     "Lookout",
     "Message",
     "PacketChannel",

@@ -8,11 +8,11 @@ from time import monotonic, sleep
 from mp_connection.channel import (
     DONTWAIT,
     PROTOCOL,
-    Handover,
     Message,
     padded_packet,
     send_packet,
 )
+from mp_connection.handover import Handover, hand_over
 from mp_connection.lean import dumps, loads
 from mp_sync._backlog import COUNT
 from mp_sync._queue_core import (
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from typing_extensions import Buffer
+
 
 #: Seconds to wait for a reader that is at work, before the backlog is begun.
 PATIENCE = 0.02
@@ -110,7 +111,7 @@ class Putting(QueueCore):
             if self._numbers[COUNT]:
                 return _NO_ROOM
             try:
-                handover = Handover(message, STEP, create_file)
+                handover = hand_over(message, STEP, create_file)
             except OSError:
                 if message.handles:
                     raise
