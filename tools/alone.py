@@ -22,6 +22,11 @@ from dists import ROOT, Dist, all_dists, build, check, install, make_venv, run
 
 NO_TESTS = 5  # pytest's exit status when it collects none
 
+#: Whose tests make names in shared memory: one by one, for mp-testing to tell which
+#: has left one.  Of the others two files run at a time, and leave none in all.
+NAMING = {"mp-managers", "mp-multiprocessing", "mp-sharedctypes"}
+SHM = Path("/dev/shm")
+
 
 def unpack(dist: Dist, built: Path, place: Path) -> Path:
     """Unpack the sdist's tests to where they lie in the repository, below *place*."""
@@ -38,6 +43,13 @@ def unpack(dist: Dist, built: Path, place: Path) -> Path:
     return target
 
 
+def names() -> set[str]:
+    """Names in shared memory that are this user's."""
+    if not SHM.is_dir():
+        return set()
+    return {path.name for path in SHM.iterdir() if path.stat().st_uid == os.getuid()}
+
+
 def test_alone(dist: Dist, built: Path, place: Path) -> dict[str, str]:
     """Return the verdict of each step."""
     verdicts: dict[str, str] = {}
@@ -50,13 +62,18 @@ def test_alone(dist: Dist, built: Path, place: Path) -> dict[str, str]:
         check(python, "-I", "-c", f"import sys; {code}", dist.version, cwd=place)
         verdicts[step] = "ok"
         step = "install for tests"
-        install(python, built, [*dist.test_group, "mypy>=2"])
+        install(python, built, [*dist.test_group, "mypy>=2", "pytest-xdist"])
     except subprocess.CalledProcessError as error:
         print(error)
         return verdicts | {step: "FAILED"}
 
-    status = run(python.with_name("pytest"), tree, cwd=place)
+    before = names()
+    options = () if dist.name in NAMING else ("-n", "2", "--dist", "loadfile")
+    status = run(python.with_name("pytest"), *options, tree, cwd=place)
     verdicts["tests"] = {0: "ok", NO_TESTS: "none"}.get(status, "FAILED")
+    if left := names() - before:
+        print("left in shared memory:", *sorted(left))
+        verdicts["names"] = "FAILED"
 
     # Two runs: a package by name is the installed one, files are given by path.
     mypy = (python, "-m", "mypy", "--strict")
