@@ -43,11 +43,11 @@ def unpack(dist: Dist, built: Path, place: Path) -> Path:
     return target
 
 
-def names() -> set[str]:
-    """Names in shared memory that are this user's."""
+def names(owner: int) -> set[str]:
+    """Names in shared memory that are a user's."""
     if not SHM.is_dir():
         return set()
-    return {path.name for path in SHM.iterdir() if path.stat().st_uid == os.getuid()}
+    return {path.name for path in SHM.iterdir() if path.stat().st_uid == owner}
 
 
 def test_alone(dist: Dist, built: Path, place: Path) -> dict[str, str]:
@@ -67,11 +67,12 @@ def test_alone(dist: Dist, built: Path, place: Path) -> dict[str, str]:
         print(error)
         return verdicts | {step: "FAILED"}
 
-    before = names()
+    owner = place.stat().st_uid
+    before = names(owner)
     options = () if dist.name in NAMING else ("-n", "2", "--dist", "loadfile")
     status = run(python.with_name("pytest"), *options, tree, cwd=place)
     verdicts["tests"] = {0: "ok", NO_TESTS: "none"}.get(status, "FAILED")
-    if left := names() - before:
+    if left := names(owner) - before:
         print("left in shared memory:", *sorted(left))
         verdicts["names"] = "FAILED"
 

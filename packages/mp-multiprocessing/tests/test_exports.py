@@ -82,14 +82,22 @@ def test_nothing_is_imported_that_is_not_used() -> None:
         "import sys\n"
         "before = set(sys.modules)\n"
         "import mp_multiprocessing as mp\n"
+        "lazy = ['managers', 'pool', 'queues', 'sharedctypes', 'shared_memory',"
+        " 'synchronize']\n"
+        "for module in (getattr(mp, name) for name in lazy):\n"
+        "    assert set(module.__all__) <= set(dir(module))\n"
+        "    assert not hasattr(module, 'no_such_name')\n"
         "known = {*mp.__all__, 'context', 'pool', 'reduction'}\n"
         "print(known <= set(dir(mp)))\n"
-        "own = {'mp_multiprocessing', mp._layers.__name__, mp._version.__name__}\n"
+        "own = {name for name in sys.modules if name.startswith(mp.__name__)}\n"
         "print(set(sys.modules) - before - own - {'__future__'})\n"
         "mp.Process, mp.current_process()\n"
         "print([m for m in ('mp_connection', 'mp_process', 'mp_sync', 'mp_pool')"
         " if m in sys.modules])\n"
         "print('Process' in vars(mp), mp.reducer is mp.reduction)\n"
+        "mp.pool.MapResult, mp.queues.Full\n"
+        "pool = mp.pool\n"
+        "print('MapResult' in vars(pool), pool.MapResult is pool.ApplyResult)\n"
     )
     run = subprocess.run(
         [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
@@ -99,7 +107,8 @@ def test_nothing_is_imported_that_is_not_used() -> None:
         timeout=30,
     )
     imported = "['mp_connection', 'mp_process']"
-    assert run.stdout.splitlines() == ["True", "set()", imported, "True True"]
+    both = "True True"
+    assert run.stdout.splitlines() == ["True", "set()", imported, both, both]
 
 
 def test_what_takes_long_is_imported_when_it_is_used() -> None:

@@ -21,14 +21,18 @@ import mp_multiprocessing as mp
 USES = [
     ("mp_pool", "mp.Pool(2)", "Pool"),
     ("mp_pool", "mp.get_context('spawn').Pool(2)", "Pool"),
-    ("mp_pool", "import mp_multiprocessing.pool", "mp_multiprocessing.pool"),
+    ("mp_pool", "from mp_multiprocessing.pool import Pool", "mp_multiprocessing.pool"),
     ("mp_pool", "mp.dummy.Pool(2)", "dummy.Pool"),
     ("mp_managers", "mp.Manager()", "Manager"),
-    ("mp_managers", "mp.managers", "mp_multiprocessing.managers"),
+    ("mp_managers", "mp.managers.BaseManager", "mp_multiprocessing.managers"),
     ("mp_sharedctypes", "mp.Value('i')", "Value"),
     ("mp_sharedctypes", "mp.get_context('fork').Array('i', 2)", "Array"),
-    ("mp_sharedctypes", "mp.shared_memory", "mp_multiprocessing.shared_memory"),
-    ("mp_sharedctypes", "mp.sharedctypes", "mp_multiprocessing.sharedctypes"),
+    (
+        "mp_sharedctypes",
+        "mp.shared_memory.SharedMemory",
+        "mp_multiprocessing.shared_memory",
+    ),
+    ("mp_sharedctypes", "mp.sharedctypes.Value", "mp_multiprocessing.sharedctypes"),
 ]
 
 

@@ -6,11 +6,14 @@ main module.  Where one is not installed, the error says which distribution is m
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
-__all__ = ("LAYERS", "FromLayer", "Needed", "from_layer")
+__all__ = ("LAYERS", "FromLayer", "Needed", "from_layer", "later")
 
 #: Names of the interface, and the distributions that have them.
 LAYERS = {
@@ -99,6 +102,36 @@ def from_layer(name: str) -> object:
     with Needed(distribution, name):
         value: object = getattr(__import__(distribution.replace("-", "_")), name)
     return value
+
+
+def later(
+    module: str, names: Sequence[str], distribution: str, source: str, **others: str
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a module that has what a layer has.
+
+    The layer is imported when somebody asks for one of the names.
+
+    Args:
+        module: the name of the module.
+        names: what it has.
+        distribution: that of the layer.
+        source: the module of the layer that has these names.
+        **others: those that the layer has under another name, and that.
+    """
+    here = vars(sys.modules[module])
+
+    def look_up(name: str) -> object:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        with Needed(distribution, module):
+            layer = __import__(source, fromlist=(name,))
+        value = here[name] = getattr(layer, others.get(name, name))
+        return value
+
+    def list_names() -> list[str]:
+        return sorted({*here, *names})
+
+    return look_up, list_names
 
 
 class FromLayer:

@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-from mp_multiprocessing._layers import Needed
-
-with Needed("mp-pool", __name__):
-    from mp_pool import (
-        AsyncResult as AsyncResult,
-        IMapIterator as IMapIterator,
-        Pool as Pool,
-        RemoteTraceback as RemoteTraceback,
-        ResultError as ResultError,
-        ThreadPool as ThreadPool,
-        TimeoutError as TimeoutError,
-    )
-
-ApplyResult = AsyncResult
-MapResult = AsyncResult
-IMapUnorderedIterator = IMapIterator
-MaybeEncodingError = ResultError
+from mp_multiprocessing._layers import later
 
 __all__ = (
     "ApplyResult",
@@ -33,3 +17,31 @@ __all__ = (
     "ThreadPool",
     "TimeoutError",
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mp_pool import (
+        AsyncResult as AsyncResult,
+        IMapIterator as IMapIterator,
+        Pool as Pool,
+        RemoteTraceback as RemoteTraceback,
+        ResultError as ResultError,
+        ThreadPool as ThreadPool,
+        TimeoutError as TimeoutError,
+    )
+
+    ApplyResult = AsyncResult
+    MapResult = AsyncResult
+    IMapUnorderedIterator = IMapIterator
+    MaybeEncodingError = ResultError
+else:
+    __getattr__, __dir__ = later(
+        __name__,
+        __all__,
+        "mp-pool",
+        "mp_pool",
+        ApplyResult="AsyncResult",
+        MapResult="AsyncResult",
+        IMapUnorderedIterator="IMapIterator",
+        MaybeEncodingError="ResultError",
+    )

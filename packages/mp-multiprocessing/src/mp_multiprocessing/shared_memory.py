@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from mp_multiprocessing._layers import Needed
+from mp_multiprocessing._layers import later
 
-with Needed("mp-sharedctypes", __name__):
+__all__ = ("ShareableList", "SharedMemory")
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from mp_sharedctypes.shared_memory import (
         ShareableList as ShareableList,
         SharedMemory as SharedMemory,
     )
-
-__all__ = ("ShareableList", "SharedMemory")
+else:
+    __getattr__, __dir__ = later(
+        __name__, __all__, "mp-sharedctypes", "mp_sharedctypes.shared_memory"
+    )

@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-from mp_multiprocessing._layers import Needed
-
-with Needed("mp-sharedctypes", __name__):
-    from mp_sharedctypes import (
-        Array as Array,
-        RawArray as RawArray,
-        RawValue as RawValue,
-        Synchronized as Synchronized,
-        SynchronizedArray as SynchronizedArray,
-        SynchronizedBase as SynchronizedBase,
-        SynchronizedString as SynchronizedString,
-        SynchronizedStructure as SynchronizedStructure,
-        SynchronizedText as SynchronizedText,
-        Value as Value,
-        copy as copy,
-        synchronized as synchronized,
-    )
+from mp_multiprocessing._layers import later
 
 __all__ = (
     "Array",
@@ -34,3 +18,24 @@ __all__ = (
     "copy",
     "synchronized",
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mp_sharedctypes import (
+        Array as Array,
+        RawArray as RawArray,
+        RawValue as RawValue,
+        Synchronized as Synchronized,
+        SynchronizedArray as SynchronizedArray,
+        SynchronizedBase as SynchronizedBase,
+        SynchronizedString as SynchronizedString,
+        SynchronizedStructure as SynchronizedStructure,
+        SynchronizedText as SynchronizedText,
+        Value as Value,
+        copy as copy,
+        synchronized as synchronized,
+    )
+else:
+    __getattr__, __dir__ = later(
+        __name__, __all__, "mp-sharedctypes", "mp_sharedctypes"
+    )

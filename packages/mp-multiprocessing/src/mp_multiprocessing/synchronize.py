@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from mp_sync import (
-    Barrier as Barrier,
-    BoundedSemaphore as BoundedSemaphore,
-    Condition as Condition,
-    Event as Event,
-    Lock as Lock,
-    OwnerDiedError as OwnerDiedError,
-    RLock as RLock,
-    Semaphore as Semaphore,
-)
+from mp_multiprocessing._layers import later
 
 __all__ = (
     "Barrier",
@@ -23,6 +14,21 @@ __all__ = (
     "RLock",
     "Semaphore",
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mp_sync import (
+        Barrier as Barrier,
+        BoundedSemaphore as BoundedSemaphore,
+        Condition as Condition,
+        Event as Event,
+        Lock as Lock,
+        OwnerDiedError as OwnerDiedError,
+        RLock as RLock,
+        Semaphore as Semaphore,
+    )
+else:
+    __getattr__, __dir__ = later(__name__, __all__, "mp-sync", "mp_sync")
 
 
 class SemLock:
