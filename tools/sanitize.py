@@ -26,8 +26,8 @@ PACKAGES = {
 #: Tests of mp-connection that are about packets.  (One of the others is about how much
 #: memory is used, and the sanitizer keeps what was freed.)
 PACKETS = (
-    *("channel", "concurrency", "connection", "handles", "interruption", "limits"),
-    *("lookout", "noting", "parts", "pipe", "wire"),
+    *("channel", "concurrency", "connection", "fragments", "handles", "handover"),
+    *("interruption", "limits", "lookout", "noting", "pages", "parts", "pipe", "wire"),
 )
 FLAGS = (
     *("-shared", "-fPIC", "-O1", "-g", "-pthread", "-fvisibility=hidden"),

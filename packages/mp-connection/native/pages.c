@@ -37,6 +37,7 @@ typedef struct {
     int writer;
     pid_t owner;
     int lent; /* whether pages of the sender's may be in the pipe */
+    int over; /* whether the receiver has closed its end */
 } Pages;
 
 static PyObject *
@@ -122,6 +123,11 @@ shut(Pages *pages)
         /* A forked child has the end as well, and it is not its message. */
         if (pages->lent && pages->owner == getpid()) {
             settled = withdraw(pages) >= 0;
+        }
+        /* As long as the receiver's end is on its way, the room counts against what this
+           user's pipes may have in all.  (Not while something is in there.) */
+        if (!pages->over && pages->owner == getpid()) {
+            fcntl(pages->writer, F_SETPIPE_SZ, 1);
         }
         close(pages->writer);
         pages->writer = -1;
@@ -294,6 +300,7 @@ pages_taken(PyObject *self, PyObject *milliseconds)
         }
         if (ready > 0) {
             pages->lent = 0; /* nobody is left to receive any */
+            pages->over = 1;
             return pages_unread(self, NULL);
         }
         if (!wire_again()) {

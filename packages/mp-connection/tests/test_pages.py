@@ -8,6 +8,7 @@ assert sys.platform == "linux"
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import platform
 import signal
@@ -116,7 +117,17 @@ class TestPages:
         assert os.read(far, 5000) == b""
         os.close(far)
 
-    def test_so_does_the_end_of_the_object(self) -> None:
+    def test_a_pipe_that_still_waits_takes_no_room(self) -> None:
+        """What the pipes of a user may have in all is bounded (pipe(7))."""
+        pages = native.Pages(len(DATA) + 8192)  # type: ignore[union-attr]
+        far = os.dup(pages.far())
+        pages.send(DATA, 0, 0, True)
+        assert fcntl.fcntl(far, fcntl.F_GETPIPE_SZ) >= len(DATA)
+        pages.close()
+        assert fcntl.fcntl(far, fcntl.F_GETPIPE_SZ) == os.sysconf("SC_PAGESIZE")
+        os.close(far)
+
+    def test_the_end_of_the_object_takes_back_as_well(self) -> None:
         before = open_descriptors()
         pages = native.Pages(len(DATA) + 8192)  # type: ignore[union-attr]
         far = os.dup(pages.far())
@@ -263,6 +274,23 @@ def test_descriptors_that_run_out_are_found_out_by_the_pair(
 
     monkeypatch.setattr(_alone_linux, "native", Extension)
     assert pages_for(message(DATA)) is None
+
+
+def test_where_pipes_hold_too_little_they_go_another_way(
+    monkeypatch: pytest.MonkeyPatch, channels: Channels
+) -> None:
+    """As those of a user do who has many (pipe(7), pipe-user-pages-soft)."""
+
+    class Extension:
+        Pages = staticmethod(lambda room: native.Pages(4096))  # type: ignore[union-attr]
+        send_fragments = native.send_fragments  # type: ignore[union-attr]
+
+    monkeypatch.setattr(_alone_linux, "native", Extension)
+    before = open_descriptors()
+    assert pages_for(message(DATA)) is None
+    assert open_descriptors() == before
+    with forked(lambda: channels[0].send(message(DATA))):
+        assert received_by(channels[1]) == DATA
 
 
 VMSPLICE = {"x86_64": 278, "aarch64": 75}.get(platform.machine())
