@@ -210,7 +210,8 @@ PyDoc_STRVAR(arrivals_doc,
 in between: what it raises would otherwise lose the packet.\n\
 \n\
 It yields bytes for a message in one packet that has neither a head nor descriptors, and\n\
-for one that is a single part and lies in its pipe already; and what `socket.recvmsg` returns for anything else.\n\
+what `socket.recvmsg` returns for anything else.  Of a message that lies in its pipe\n\
+already, it yields the bytes, or a list of the parts in the place of the address.\n\
 \n\
 Args:\n\
     fileno: the method of a socket that returns its descriptor.\n\

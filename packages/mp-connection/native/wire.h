@@ -57,8 +57,9 @@ int wire_again(void);
 void wire_dealloc(PyObject *self);
 
 struct msghdr;
-/* A message that is one part, and that lies in its pipe already: its bytes.  NULL for any
-   other, of which nothing has been read; with an exception for one that is none. */
+/* A message that lies in its pipe already: its bytes, or what stands for its packet, with
+   its parts in the place of an address.  NULL for any other, of which nothing has been
+   read; with an exception for one that is none. */
 PyObject *wire_piped(
     struct msghdr *message, const char *packet, Py_ssize_t size, int bare);
 /* The ancillary data of a message, as `recvmsg` of a socket returns it. */

@@ -49,8 +49,10 @@ def make_file() -> int:
     return os.memfd_create("handover")
 
 
-def begin(channels: Channels, *parts: bytes | bytearray) -> Handover:
-    handover = hand_over(Message(parts, pickled=False), STEP, make_file)
+def begin(
+    channels: Channels, *parts: bytes | bytearray, patient: bool = True
+) -> Handover:
+    handover = hand_over(Message(parts, pickled=False), STEP, make_file, patient)
     assert sum(map(len, map(bytes, handover.announcement))) % STEP == 1
     handover.announce(channels[0].sock)
     return handover
@@ -85,11 +87,12 @@ def test_what_nobody_receives_is_left(channels: Channels, data: bytearray) -> No
     assert open_descriptors() == before
 
 
+@pytest.mark.parametrize("patient", [False, True])
 def test_what_is_not_to_be_waited_for_is_left_at_once(
-    channels: Channels, data: bytearray
+    patient: bool, channels: Channels, data: bytearray
 ) -> None:
     original = bytes(data)
-    handover = begin(channels, data, b"", data[:10])
+    handover = begin(channels, data, b"", data[:10], patient=patient)
     if not handover.send(0):
         handover.leave()
     handover.close()

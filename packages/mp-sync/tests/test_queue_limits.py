@@ -210,8 +210,7 @@ def test_get_keeps_its_deadline_for_the_whole_item() -> None:
     """The writer of a large one is stopped half-way, and goes on later."""
 
     def stop_half_way(self: object, send: Callable[..., bool], seconds: float) -> bool:
-        send(self, 0)
-        os.kill(os.getpid(), signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # it is announced, and may be begun
         return send(self, seconds)
 
     queue: Queue[bytes] = Queue()

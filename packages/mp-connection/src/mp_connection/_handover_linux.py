@@ -102,19 +102,23 @@ class Handover(ABC):
         """Close what is open.  A message that is not through is lost."""
 
 
-def hand_over(message: Message, step: int, make_file: Callable[[], int]) -> Handover:
+def hand_over(
+    message: Message, step: int, make_file: Callable[[], int], patient: bool = True
+) -> Handover:
     """Begin to hand a message over; the result is to be closed.
 
     Args:
         message: what to send; its buffers are used where they lie.
         step: the length of the announcement is one more than a multiple of it.
         make_file: returns a descriptor of an empty file.
+        patient: whether the receiver will be waited for.
 
     Raises:
         BlockingIOError: too many descriptors are in flight.
         OSError: there are no descriptors left.
     """
-    pages = pages_for(message)
+    # What is left at once would only be lent and taken back.
+    pages = pages_for(message) if patient else None
     if pages is None:
         return _ByPair(message, step, make_file)
     file = -1

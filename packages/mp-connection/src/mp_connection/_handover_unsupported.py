@@ -19,7 +19,9 @@ def _refuse() -> NoReturn:
     )
 
 
-def hand_over(message: Message, step: int, make_file: Callable[[], int]) -> Handover:
+def hand_over(
+    message: Message, step: int, make_file: Callable[[], int], patient: bool = True
+) -> Handover:
     _refuse()
 
 

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from typing_extensions import Buffer
 
@@ -7,8 +7,9 @@ T = TypeVar("T")
 
 # What came beside the bytes of a packet.
 Control = Sequence[tuple[int, int, bytes]]
-# What `recvmsg` of a socket returns: bytes, ancillary data, flags, address.
-Packet = tuple[bytes, Control, int, object]
+# What `recvmsg` of a socket returns: bytes, ancillary data, flags, address.  Where the
+# message lay in its pipe already, its parts are in the place of the address.
+Packet = tuple[bytes, Control, int, Any]
 # Bytes where these are all there is to it.
 Arrival = bytes | Packet
 

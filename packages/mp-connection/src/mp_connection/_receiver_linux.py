@@ -234,7 +234,11 @@ class Receiver:
 
     def _first(self) -> Received | None:
         assert self.packet is not None
-        packet, control, flags, _ = self.packet
+        packet, control, flags, parts = self.packet
+        if parts.__class__ is list:  # it was in its pipe already
+            received = Received(parts, [], packet[1] == 1)
+            self.packet = None
+            return received
         if not packet:
             raise EOFError("the far end of the connection is closed")
         if flags & TRUNC:

@@ -111,7 +111,7 @@ class Putting(QueueCore):
             if self._numbers[COUNT]:
                 return _NO_ROOM
             try:
-                handover = hand_over(message, STEP, create_file)
+                handover = hand_over(message, STEP, create_file, not at_once)
             except OSError:
                 if message.handles:
                     raise
