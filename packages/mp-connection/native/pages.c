@@ -40,6 +40,10 @@ typedef struct {
     int over; /* whether the receiver has closed its end */
 } Pages;
 
+/* Whether this system has said that it lends no pages.  Copying into a pipe then does for
+   the message that found out; a pair of sockets is faster for the next. */
+static volatile int forbidden;
+
 static PyObject *
 pages_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -47,6 +51,10 @@ pages_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     static char *names[] = {"room", NULL};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n", names, &room)) {
         return NULL;
+    }
+    if (forbidden) {
+        errno = ENOSYS;
+        return PyErr_SetFromErrno(PyExc_OSError);
     }
     Pages *pages = (Pages *)PyType_GenericAlloc(type, 0);
     if (pages == NULL) {
@@ -170,6 +178,9 @@ put(int fd, const struct iovec *vector, int lend)
     if (lend) {
         size = vmsplice(fd, vector, 1, SPLICE_F_NONBLOCK);
         failed = errno;
+        if (size < 0 && (failed == ENOSYS || failed == EPERM)) {
+            forbidden = 1;
+        }
     }
     /* Memory that has no pages, such as a device's; or a system that forbids it. */
     if (size < 0 && failed != EAGAIN && failed != EPIPE && failed != EINTR) {
@@ -495,7 +506,7 @@ Args:\n\
     room: bytes that it should hold; how many it does says `room`.\n\
 \n\
 Raises:\n\
-    OSError: there are no descriptors left.");
+    OSError: there are no descriptors left, or no pages can be lent here.");
 
 static PyType_Slot pages_slots[] = {
     {Py_tp_doc, (void *)pages_doc},
