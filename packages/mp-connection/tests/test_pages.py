@@ -248,7 +248,7 @@ def test_where_nothing_can_be_taken_back_they_go_another_way(
         def room(self) -> int:
             return 1 << 20
 
-        withdraw = partial(os.stat, "/there/is/no/such/file")
+        withdraw = staticmethod(partial(os.stat, "/there/is/no/such/file"))
 
         def close(self) -> bool:
             Blind.closed += 1
