@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from threading import Thread
 
@@ -66,6 +67,46 @@ def test_a_long_part_grows_as_its_bytes_arrive(backend: str, solid: bool) -> Non
     for begin in range(0, size, AT_ONCE // 2):
         assert result[begin] == result[begin : begin + AT_ONCE // 2][-1] == begin % 255
     assert lengths[0] < AT_ONCE
+
+
+@pytest.mark.parametrize("solid", [True, False], ids=["bytes", "bytearray"])
+def test_a_length_that_is_a_lie_takes_no_memory(backend: str, solid: bool) -> None:
+    """Nor is it an error, before the bytes arrive."""
+    for size in (1 << 38, 1 << 62, (1 << 63) - 1):
+        before = resident()
+        part = part_of(size, solid)
+        with part.view(AT_ONCE) as view:
+            assert len(view) == AT_ONCE
+            view[:] = bytes(AT_ONCE)
+        assert resident() - before < 8 * AT_ONCE
+
+
+def resident() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+@needs_native
+class TestPopulate:
+    def test_pages_are_there_and_nothing_is_written(self) -> None:
+        size = 64 << 20
+        array = native.blank_array(size)  # type: ignore[union-attr]
+        array[:100] = b"x" * 100
+        before = resident()
+        native.populate(array, 50, size // 2)  # type: ignore[union-attr]
+        assert resident() - before > size // 4
+        assert array[:100] == b"x" * 100
+
+    @pytest.mark.parametrize("places", [(0, 0), (1, 2), (5, 4), (0, 8192)])
+    def test_parts_of_pages_are_left(self, places: tuple[int, int]) -> None:
+        array = bytearray(b"x" * 8192)
+        native.populate(array, *places)  # type: ignore[union-attr]
+        assert array == b"x" * 8192
+
+    @pytest.mark.parametrize("places", [(-1, 2), (0, 8193)])
+    def test_places_are_checked(self, places: tuple[int, int]) -> None:
+        with pytest.raises(ValueError, match="not in the buffer"):
+            native.populate(bytearray(8192), *places)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("size", [AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 5 * AT_ONCE + 7])

@@ -22,10 +22,8 @@ if TYPE_CHECKING:
             """What has become of it."""
 
 
-#: Up to this length a part gets all its memory at once, if that need not be cleared:
-#: what nothing is written to takes up addresses only.  A longer one grows, as its
-#: length may be a lie; and the C library would give its memory back after each message
-#: (mallopt(3), DEFAULT_MMAP_THRESHOLD_MAX), so that clearing it is the least of it.
+#: Up to this length the C library uses memory again after a message; what is longer it
+#: gives back, and gets anew from the kernel (mallopt(3), DEFAULT_MMAP_THRESHOLD_MAX).
 AT_ONCE = 1 << 25
 
 
@@ -70,6 +68,33 @@ class ArrayPart:
         return self._array
 
 
+class FreshPart:
+    """Memory that the kernel has still to find pages for, as bytes arrive.
+
+    The length of the part may be a lie.  But what nothing is written to takes up
+    addresses only.
+
+    Args:
+        part: what holds all of it.
+    """
+
+    __slots__ = ("_part", "_ready")
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._ready = 0
+
+    def view(self, size: int) -> memoryview:
+        with self._part.view(size) as whole:
+            if size > self._ready:
+                native.populate(whole, self._ready, size)  # type: ignore[union-attr]
+                self._ready = size
+            return whole[:size]
+
+    def result(self) -> Buffer:
+        return self._part.result()
+
+
 def part_of(size: int, solid: bool = True) -> Part:
     """What collects the bytes of a part.
 
@@ -80,8 +105,13 @@ def part_of(size: int, solid: bool = True) -> Part:
     Raises:
         MemoryError: there is not so much memory.
     """
-    if native is not None and size <= AT_ONCE:
-        return native.Blank(size) if solid else ArrayPart(native.blank_array(size))
+    if native is not None:
+        try:
+            part = native.Blank(size) if solid else ArrayPart(native.blank_array(size))
+        except (MemoryError, OverflowError):
+            pass  # of so much, which perhaps does not arrive
+        else:
+            return part if size <= AT_ONCE else FreshPart(part)
     return BytesPart() if solid else ArrayPart(bytearray())
 
 
