@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from threading import Thread
 
 import pytest
+from mp_connection_forks import resident
 
 from mp_connection import Pipe, _parts
 from mp_connection._backend import native
@@ -79,11 +79,6 @@ def test_a_length_that_is_a_lie_takes_no_memory(backend: str, solid: bool) -> No
             assert len(view) == AT_ONCE
             view[:] = bytes(AT_ONCE)
         assert resident() - before < 8 * AT_ONCE
-
-
-def resident() -> int:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 @needs_native
