@@ -88,12 +88,6 @@ def in_child(function: Callable[[], object]) -> None:
         pass
 
 
-def resident() -> int:
-    """Bytes of memory that this process has, and not only addresses."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
 def open_descriptors() -> set[str]:
     """The numbers of this process's descriptors, but for that of the listing."""
     return {fd for fd in os.listdir("/proc/self/fd") if _target(fd) is not None}

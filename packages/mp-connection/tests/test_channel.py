@@ -25,7 +25,8 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
-from mp_connection_forks import doomed, forked, in_child, open_descriptors, resident
+from mp_connection_forks import doomed, forked, in_child, open_descriptors
+from mp_connection_memory import resident
 
 from mp_connection import ChannelClosedError, FramingError, HandleError
 from mp_connection._channel import is_packet_socket

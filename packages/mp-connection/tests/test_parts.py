@@ -6,7 +6,7 @@ import sys
 from threading import Thread
 
 import pytest
-from mp_connection_forks import resident
+from mp_connection_memory import resident
 
 from mp_connection import Pipe, _parts
 from mp_connection._backend import native
