@@ -23,9 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Room that is asked for: twice what anybody may have (pipe(7), pipe-max-size), as a
-   message of so much lies on a page more than that has; and what anybody may have. */
-#define MOST_ROOM (1 << 21)
+/* Room that anybody may have (pipe(7), pipe-max-size). */
 #define MUCH_ROOM (1 << 20)
 
 /* Where pages go that are taken back: some times the same memory. */
@@ -36,6 +34,7 @@ typedef struct {
     int reader;
     int writer;
     pid_t owner;
+    int room;
     int lent; /* whether pages of the sender's may be in the pipe */
     int over; /* whether the receiver has closed its end */
 } Pages;
@@ -72,8 +71,12 @@ pages_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     pages->owner = getpid();
     int wanted = room < MOST_ROOM ? (int)room : MOST_ROOM;
     /* As much as there is: how much that is, the caller asks (`room`). */
-    if (fcntl(pages->writer, F_SETPIPE_SZ, wanted) < 0 && wanted > MUCH_ROOM) {
-        fcntl(pages->writer, F_SETPIPE_SZ, MUCH_ROOM);
+    pages->room = fcntl(pages->writer, F_SETPIPE_SZ, wanted);
+    if (pages->room < 0 && wanted > MUCH_ROOM) {
+        pages->room = fcntl(pages->writer, F_SETPIPE_SZ, MUCH_ROOM);
+    }
+    if (pages->room < 0) {
+        pages->room = fcntl(pages->writer, F_GETPIPE_SZ);
     }
     return (PyObject *)pages;
 }
@@ -118,15 +121,21 @@ withdraw(Pages *pages)
     return size;
 }
 
+static void
+close_reader(Pages *pages)
+{
+    if (pages->reader != -1) {
+        close(pages->reader);
+        pages->reader = -1;
+    }
+}
+
 /* Close both ends; whether no page of the sender's can be received any more. */
 static int
 shut(Pages *pages)
 {
     int settled = 1;
-    if (pages->reader != -1) {
-        close(pages->reader);
-        pages->reader = -1;
-    }
+    close_reader(pages);
     if (pages->writer != -1) {
         /* A forked child has the end as well, and it is not its message. */
         if (pages->lent && pages->owner == getpid()) {
@@ -392,8 +401,7 @@ pages_announce(PyObject *self, PyObject *args)
     if (sent < 0) {
         return NULL;
     }
-    close(pages->reader);
-    pages->reader = -1;
+    close_reader(pages);
     Py_RETURN_NONE;
 }
 
@@ -414,11 +422,7 @@ static PyObject *
 pages_let_go(PyObject *self, PyObject *none)
 {
     (void)none;
-    Pages *pages = (Pages *)self;
-    if (pages->reader != -1) {
-        close(pages->reader);
-        pages->reader = -1;
-    }
+    close_reader((Pages *)self);
     Py_RETURN_NONE;
 }
 
@@ -464,8 +468,7 @@ pages_room(PyObject *self, PyObject *none)
     if (writer_of(pages) == -1) {
         return NULL;
     }
-    int size = fcntl(pages->writer, F_GETPIPE_SZ);
-    return size < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(size);
+    return PyLong_FromLong(pages->room);
 }
 
 PyDoc_STRVAR(offset_doc, "Where in its page a buffer begins.");

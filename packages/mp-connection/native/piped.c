@@ -12,8 +12,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* No more than a pipe holds, and than the memory that a lie about the length may cost. */
-#define LONGEST (1 << 21)
 #define MOST_PARTS 16
 /* In the number that is the length of a part: that it becomes bytes. */
 #define AS_BYTES (UINT64_C(1) << 63)
@@ -111,12 +109,12 @@ wire_piped(struct msghdr *message, const char *packet, Py_ssize_t size, int bare
     }
     memcpy(lengths, packet + sizeof head, head.parts * sizeof *lengths);
     for (uint32_t i = 0; i < head.parts; i++) {
-        if ((lengths[i] & ~AS_BYTES) > LONGEST) {
+        if ((lengths[i] & ~AS_BYTES) > MOST_ROOM) {
             return NULL;
         }
         whole += lengths[i] & ~AS_BYTES;
     }
-    if (whole > LONGEST || head.ahead >= whole || !is_there(fd, whole - head.ahead)) {
+    if (whole > MOST_ROOM || head.ahead >= whole || !is_there(fd, whole - head.ahead)) {
         return NULL;
     }
     struct iovec vectors[MOST_PARTS];

@@ -29,6 +29,10 @@
 
 /* The longest packet (mp_connection._packets_linux). */
 #define PACKET_SIZE (65536 + 12 + 8 * 1000)
+/* The most room that a pipe of pages asks for, and so the longest message that lies in one:
+   twice what anybody may have (pipe(7), pipe-max-size), as a message of so much lies on a
+   page more than that has. */
+#define MOST_ROOM (1 << 21)
 /* SCM_MAX_FD of the Linux kernel: descriptors in one packet (unix(7)). */
 #define MAX_HANDLES 253
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -30,3 +31,17 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     chosen: str = request.param
     use_backend(chosen, NATIVE, USERS, monkeypatch)
     return chosen
+
+
+if sys.platform == "linux":
+    from mp_connection_channels import Channels
+
+    from mp_connection.channel import PacketChannel, packet_pair
+
+    @pytest.fixture
+    def pair() -> Iterator[Channels]:
+        """Two shared ends."""
+        first, second = (PacketChannel(end, True) for end in packet_pair(True))
+        yield first, second
+        first.close()
+        second.close()

@@ -25,6 +25,7 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
+from mp_connection_channels import Channels
 from mp_connection_forks import doomed, forked, in_child, open_descriptors
 from mp_connection_memory import resident
 
@@ -61,20 +62,9 @@ from mp_testing import until
 
 pytestmark = pytest.mark.usefixtures("backend")
 
-Channels = tuple[PacketChannel, PacketChannel]
-
 #: So long that it comes in more than a few steps, whatever the backend.
 LARGE = AT_ONCE + (8 << 20)
 T = TypeVar("T")
-
-
-@pytest.fixture
-def pair() -> Iterator[Channels]:
-    """Two shared ends."""
-    first, second = (PacketChannel(end, True) for end in packet_pair(True))
-    yield first, second
-    first.close()
-    second.close()
 
 
 @pytest.fixture

@@ -9,16 +9,17 @@ assert sys.platform == "linux"
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
+from mp_connection_channels import Channels, begun_by, received_by, some_bytes
 from mp_connection_forks import Child, doomed, open_descriptors
 
 from mp_connection._alone_linux import PIPE_FROM
 from mp_connection._framing import Message
-from mp_connection._packets_linux import packet_pair, send_packet
+from mp_connection._packets_linux import send_packet
 from mp_connection._receiver_linux import Receiver
-from mp_connection.channel import DONTWAIT, PacketChannel
+from mp_connection.channel import PacketChannel
 from mp_connection.handover import Handover, hand_over
 from mp_testing import until
 
@@ -28,53 +29,28 @@ pytestmark = pytest.mark.usefixtures("backend")
 SIZES = [150_000, PIPE_FROM + 1000, (3 << 20) + 1]
 STEP = 512
 
-Channels = tuple[PacketChannel, PacketChannel]
-
-
-@pytest.fixture
-def channels() -> Iterator[Channels]:
-    one, other = (PacketChannel(end, shared=True) for end in packet_pair(shared=True))
-    yield one, other
-    one.close()
-    other.close()
-
 
 @pytest.fixture(params=SIZES)
 def data(request: pytest.FixtureRequest) -> bytearray:
     size: int = request.param
-    return bytearray((os.urandom(1000) * (size // 1000 + 1))[:size])
+    return some_bytes(size)
 
 
 def make_file() -> int:
     return os.memfd_create("handover")
 
 
-def begin(
-    channels: Channels, *parts: bytes | bytearray, patient: bool = True
-) -> Handover:
+def begin(pair: Channels, *parts: bytes | bytearray, patient: bool = True) -> Handover:
     handover = hand_over(Message(parts, pickled=False), STEP, make_file, patient)
     assert sum(map(len, map(bytes, handover.announcement))) % STEP == 1
-    handover.announce(channels[0].sock)
+    handover.announce(pair[0].sock)
     return handover
 
 
-def received_by(channel: PacketChannel) -> bytes:
-    received = channel.recv(time.monotonic() + 20)
-    return b"".join(received.parts)
-
-
-def begun_by(receiver: Receiver) -> bool:
-    try:
-        assert receiver.step(DONTWAIT) is None
-    except BlockingIOError:
-        return False
-    return True
-
-
-def test_what_nobody_receives_is_left(channels: Channels, data: bytearray) -> None:
+def test_what_nobody_receives_is_left(pair: Channels, data: bytearray) -> None:
     before = open_descriptors()
     original = bytes(data)
-    handover = begin(channels, data)
+    handover = begin(pair, data)
     start = time.monotonic()
     if not handover.send(0.02):
         assert len(data) > SIZES[0]
@@ -83,29 +59,27 @@ def test_what_nobody_receives_is_left(channels: Channels, data: bytearray) -> No
     handover.close()
     assert open_descriptors() == before
     data[:] = bytes(len(data))  # it is the caller's again
-    assert received_by(channels[1]) == original
+    assert received_by(pair[1]) == original
     assert open_descriptors() == before
 
 
 @pytest.mark.parametrize("patient", [False, True])
 def test_what_is_not_to_be_waited_for_is_left_at_once(
-    patient: bool, channels: Channels, data: bytearray
+    patient: bool, pair: Channels, data: bytearray
 ) -> None:
     original = bytes(data)
-    handover = begin(channels, data, b"", data[:10], patient=patient)
+    handover = begin(pair, data, b"", data[:10], patient=patient)
     if not handover.send(0):
         handover.leave()
     handover.close()
     data[:] = bytes(len(data))
-    assert received_by(channels[1]) == original + original[:10]
+    assert received_by(pair[1]) == original + original[:10]
 
 
-def test_what_is_read_half_is_left_from_there(
-    channels: Channels, data: bytearray
-) -> None:
-    a, b = channels
+def test_what_is_read_half_is_left_from_there(pair: Channels, data: bytearray) -> None:
+    a, b = pair
     original = bytes(data)
-    handover = begin(channels, data)
+    handover = begin(pair, data)
     receiver = Receiver(b.sock, True)
     through = handover.send(0)
     assert begun_by(receiver)
@@ -121,11 +95,11 @@ def test_what_is_read_half_is_left_from_there(
     assert received_by(b) == b"next"
 
 
-def test_it_is_through_when_it_is_received(channels: Channels, data: bytearray) -> None:
-    handover = begin(channels, data)
+def test_it_is_through_when_it_is_received(pair: Channels, data: bytearray) -> None:
+    handover = begin(pair, data)
 
     def receive() -> None:
-        assert received_by(channels[1]) == data
+        assert received_by(pair[1]) == data
 
     with doomed(receive) as child:
         assert handover.send(20)
@@ -146,24 +120,24 @@ def die_after(steps: int, channel: PacketChannel) -> Callable[[], None]:
 @pytest.mark.parametrize("leave", [False, True])
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_receiver_that_dies_is_found_out(
-    steps: int, leave: bool, channels: Channels, data: bytearray
+    steps: int, leave: bool, pair: Channels, data: bytearray
 ) -> None:
-    handover = begin(channels, data)
+    handover = begin(pair, data)
     if handover.send(0):
         assert len(data) == SIZES[0]  # it is in the kernel's hands
     elif steps == 1 or len(data) > 1 << 20:  # with two steps it has all of a short one
-        assert Child(die_after(steps, channels[1])).join() == -signal.SIGKILL
+        assert Child(die_after(steps, pair[1])).join() == -signal.SIGKILL
         with pytest.raises(BrokenPipeError):
             handover.leave() if leave else handover.send(0.02)
     handover.close()
 
 
 def test_what_is_closed_too_early_is_passed_over(
-    channels: Channels, data: bytearray
+    pair: Channels, data: bytearray
 ) -> None:
     before = open_descriptors()
-    begin(channels, data).close()
-    send_packet(channels[0].sock, [b"\0next"])
-    got = received_by(channels[1])
+    begin(pair, data).close()
+    send_packet(pair[0].sock, [b"\0next"])
+    got = received_by(pair[1])
     assert got == b"next"
     assert open_descriptors() == before

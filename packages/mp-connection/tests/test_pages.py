@@ -21,6 +21,7 @@ from itertools import islice
 from types import FrameType
 
 import pytest
+from mp_connection_channels import Channels, begun_by, received_by, some_bytes
 from mp_connection_forks import doomed, forked, in_child, open_descriptors
 
 from mp_connection import ChannelClosedError, FramingError, Pipe, _alone_linux, _backend
@@ -31,7 +32,6 @@ from mp_connection._packets_linux import (
     close_handles,
     forget_private,
     handles_of,
-    packet_pair,
     send_packet,
 )
 from mp_connection._receiver_linux import Receiver
@@ -45,28 +45,9 @@ pytestmark = pytest.mark.skipif(native is None, reason="there is no extension")
 SIZES = [PIPE_FROM + 1000, (3 << 20) + 1]
 DATA = os.urandom(1000) * 600
 
-Channels = tuple[PacketChannel, PacketChannel]
-
-
-@pytest.fixture
-def channels() -> Iterator[Channels]:
-    one, other = (PacketChannel(end, shared=True) for end in packet_pair(shared=True))
-    yield one, other
-    one.close()
-    other.close()
-
-
-def some_bytes(size: int) -> bytearray:
-    return bytearray((os.urandom(1000) * (size // 1000 + 1))[:size])
-
 
 def message(data: bytes | bytearray) -> Message:
     return Message([data], pickled=False)
-
-
-def received_by(channel: PacketChannel) -> bytes:
-    received = channel.recv(time.monotonic() + 20)
-    return b"".join(received.parts)
 
 
 # ----------------------------------------------------------------------- the pipe alone
@@ -236,7 +217,7 @@ def test_only_large_messages_without_descriptors_go_so() -> None:
 
 
 def test_where_nothing_can_be_taken_back_they_go_another_way(
-    monkeypatch: pytest.MonkeyPatch, channels: Channels
+    monkeypatch: pytest.MonkeyPatch, pair: Channels
 ) -> None:
     class Blind:
         """Pages where there is no /proc."""
@@ -262,8 +243,8 @@ def test_where_nothing_can_be_taken_back_they_go_another_way(
     monkeypatch.setattr(_alone_linux, "_revocable", None)
     assert pages_for(message(DATA)) is None
     assert Blind.closed == 1
-    with forked(lambda: channels[0].send(message(DATA))):
-        assert received_by(channels[1]) == DATA
+    with forked(lambda: pair[0].send(message(DATA))):
+        assert received_by(pair[1]) == DATA
 
 
 def test_descriptors_that_run_out_are_found_out_by_the_pair(
@@ -277,7 +258,7 @@ def test_descriptors_that_run_out_are_found_out_by_the_pair(
 
 
 def test_where_pipes_hold_too_little_they_go_another_way(
-    monkeypatch: pytest.MonkeyPatch, channels: Channels
+    monkeypatch: pytest.MonkeyPatch, pair: Channels
 ) -> None:
     """As those of a user do who has many (pipe(7), pipe-user-pages-soft)."""
 
@@ -289,8 +270,8 @@ def test_where_pipes_hold_too_little_they_go_another_way(
     before = open_descriptors()
     assert pages_for(message(DATA)) is None
     assert open_descriptors() == before
-    with forked(lambda: channels[0].send(message(DATA))):
-        assert received_by(channels[1]) == DATA
+    with forked(lambda: pair[0].send(message(DATA))):
+        assert received_by(pair[1]) == DATA
 
 
 VMSPLICE = {"x86_64": 278, "aarch64": 75}.get(platform.machine())
@@ -319,32 +300,28 @@ def forbid(number: int) -> None:
 
 @pytest.mark.skipif(VMSPLICE is None, reason="the number of the call is not known")
 @pytest.mark.parametrize("size", SIZES)
-def test_where_pages_cannot_be_lent_they_are_copied(
-    size: int, channels: Channels
-) -> None:
+def test_where_pages_cannot_be_lent_they_are_copied(size: int, pair: Channels) -> None:
     data = some_bytes(size)
 
     def child() -> None:
         assert VMSPLICE is not None
         forbid(VMSPLICE)
-        channels[0].send(message(data))
+        pair[0].send(message(data))
         assert pages_for(message(data)) is None  # sockets are faster then
-        channels[0].send(message(data))
+        pair[0].send(message(data))
 
     with forked(child):
-        assert received_by(channels[1]) == data
-        assert received_by(channels[1]) == data
+        assert received_by(pair[1]) == data
+        assert received_by(pair[1]) == data
 
 
 # ---------------------------------------------------------------------- on the way
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_sending_ends_when_the_message_is_received(
-    size: int, channels: Channels
-) -> None:
+def test_sending_ends_when_the_message_is_received(size: int, pair: Channels) -> None:
     """So its memory may change at once, whoever it is."""
-    a, b = channels
+    a, b = pair
     data = some_bytes(size)
     original = bytes(data)
     done = threading.Event()
@@ -381,9 +358,9 @@ def test_many_parts_keep_their_places(size: int) -> None:
     b.close()
 
 
-def test_what_just_fits_is_read_at_one_go(channels: Channels) -> None:
+def test_what_just_fits_is_read_at_one_go(pair: Channels) -> None:
     """Though it lies on a page more than there is room for."""
-    a, b = channels
+    a, b = pair
     data = bytes(1 << 20)
     parts = [b"few", data[:0], data]
     with forked(lambda: a.send(Message(parts, pickled=False))):
@@ -417,10 +394,10 @@ class Interruption(BaseException):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("begun", [False, True])
 def test_what_is_interrupted_is_as_if_it_was_never_sent(
-    size: int, begun: bool, channels: Channels
+    size: int, begun: bool, pair: Channels
 ) -> None:
     """Memory that changes afterwards is nobody's message."""
-    a, b = channels
+    a, b = pair
     data = some_bytes(size)
 
     def ring(signum: int, frame: FrameType | None) -> None:
@@ -455,18 +432,11 @@ def test_what_is_interrupted_is_as_if_it_was_never_sent(
     assert received_by(b) == b"next"
 
 
-def begun_by(receiver: Receiver) -> bool:
-    """Take the announcement, and nothing of the message."""
-    with contextlib.suppress(BlockingIOError):
-        assert receiver.step(0x40) is None  # MSG_DONTWAIT
-    return receiver.started
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_a_receiver_that_gives_up_leaves_it_to_the_next(
-    size: int, channels: Channels
+    size: int, pair: Channels
 ) -> None:
-    a, b = channels
+    a, b = pair
     data = some_bytes(size)
     with forked(lambda: a.send(message(data))):
         for steps in (1, 2) if size > 1 << 20 else (1, 1):
@@ -477,8 +447,8 @@ def test_a_receiver_that_gives_up_leaves_it_to_the_next(
         assert received_by(b) == data
 
 
-def test_a_receiver_that_is_killed_leaves_it_to_the_next(channels: Channels) -> None:
-    a, b = channels
+def test_a_receiver_that_is_killed_leaves_it_to_the_next(pair: Channels) -> None:
+    a, b = pair
     data = some_bytes(SIZES[1])
 
     def begin() -> None:
@@ -493,8 +463,8 @@ def test_a_receiver_that_is_killed_leaves_it_to_the_next(channels: Channels) -> 
         assert received_by(b) == data
 
 
-def test_what_a_killed_sender_has_lent_is_whole_or_dropped(channels: Channels) -> None:
-    a, b = channels
+def test_what_a_killed_sender_has_lent_is_whole_or_dropped(pair: Channels) -> None:
+    a, b = pair
     for size in SIZES:
         data = some_bytes(size)
         with doomed(lambda: a.send(message(data))) as sender:  # noqa: B023
@@ -513,27 +483,27 @@ def test_what_a_killed_sender_has_lent_is_whole_or_dropped(channels: Channels) -
 
 @pytest.mark.parametrize("size", SIZES)
 def test_closing_the_connection_ends_a_send_that_waits(
-    size: int, channels: Channels
+    size: int, pair: Channels
 ) -> None:
     errors: list[BaseException] = []
 
     def send() -> None:
         try:
-            channels[0].send(message(bytes(size)))
+            pair[0].send(message(bytes(size)))
         except ChannelClosedError as error:
             errors.append(error)
 
     thread = threading.Thread(target=send)
     thread.start()
     time.sleep(0.05)
-    channels[0].close()
+    pair[0].close()
     thread.join(5)
     assert not thread.is_alive()
     assert len(errors) == 1
 
 
-def test_a_far_end_that_closes_ends_a_send_that_waits(channels: Channels) -> None:
-    a, b = channels
+def test_a_far_end_that_closes_ends_a_send_that_waits(pair: Channels) -> None:
+    a, b = pair
     before = open_descriptors()
     closer = threading.Timer(0.05, b.close)
     closer.start()
@@ -543,9 +513,9 @@ def test_a_far_end_that_closes_ends_a_send_that_waits(channels: Channels) -> Non
     assert len(open_descriptors()) == len(before) - 1
 
 
-def test_a_child_that_is_forked_meanwhile_has_none_of_it(channels: Channels) -> None:
+def test_a_child_that_is_forked_meanwhile_has_none_of_it(pair: Channels) -> None:
     """It would hide the death of the sender, or of the receiver."""
-    a, b = channels
+    a, b = pair
     before = open_descriptors()
     thread = threading.Thread(target=lambda: a.send(message(bytes(SIZES[1]))))
     thread.start()
@@ -573,32 +543,30 @@ def piped(size: int) -> Head:
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_another_number_of_descriptors_is_refused(
-    count: int, channels: Channels
-) -> None:
+def test_another_number_of_descriptors_is_refused(count: int, pair: Channels) -> None:
     before = open_descriptors()
     reader, writer = os.pipe2(os.O_NONBLOCK)
-    announce(channels[0], [reader] * count, piped(10))
+    announce(pair[0], [reader] * count, piped(10))
     os.close(reader)
     os.close(writer)
     with pytest.raises(FramingError, match="is missing"):
-        received_by(channels[1])
+        received_by(pair[1])
     assert open_descriptors() == before
 
 
-def test_what_is_no_pipe_is_refused(channels: Channels) -> None:
+def test_what_is_no_pipe_is_refused(pair: Channels) -> None:
     before = open_descriptors()
     directory = os.open("/", os.O_RDONLY)
-    announce(channels[0], [directory], piped(10))
+    announce(pair[0], [directory], piped(10))
     os.close(directory)
     with pytest.raises(FramingError, match="is no pipe"):
-        received_by(channels[1])
+        received_by(pair[1])
     reader, writer = os.pipe()
-    announce(channels[0], [reader, writer], piped(10))
+    announce(pair[0], [reader, writer], piped(10))
     os.close(reader)
     os.close(writer)
     with pytest.raises(FramingError, match="would block"):
-        received_by(channels[1])
+        received_by(pair[1])
     assert open_descriptors() == before
 
 
@@ -619,11 +587,11 @@ class TestInOneCall:
     def arrived(
         head: Head,
         fds: list[int],
-        channels: Channels,
+        pair: Channels,
         bare: bool = True,
         ahead: bytes = b"",
     ) -> object:
-        a, b = channels
+        a, b = pair
         a.sock.sendmsg([head.encode(), ahead], ancillary(fds))
         (got,) = islice(native.Arrivals(b.sock.fileno, 0, bare), 1)  # type: ignore[union-attr]
         if isinstance(got, tuple):
@@ -632,19 +600,19 @@ class TestInOneCall:
         return got
 
     @pytest.mark.parametrize("count", [1, 2])
-    def test_bytes(self, count: int, ends: tuple[int, int], channels: Channels) -> None:
+    def test_bytes(self, count: int, ends: tuple[int, int], pair: Channels) -> None:
         os.write(ends[1], b"4567")
         head = Head(False, PIPE, 3, [7])
         fds = [ends[0], 0][:count]
-        assert self.arrived(head, fds, channels, ahead=b"123") == b"1234567"
+        assert self.arrived(head, fds, pair, ahead=b"123") == b"1234567"
         os.close(ends[0])
         with pytest.raises(BrokenPipeError):  # it is closed there
             os.write(ends[1], b"x")
 
-    def test_pickles(self, ends: tuple[int, int], channels: Channels) -> None:
+    def test_pickles(self, ends: tuple[int, int], pair: Channels) -> None:
         os.write(ends[1], b"\x80456")
         head = Head(True, PIPE, 0, [4])
-        assert self.arrived(head, [ends[0]], channels, False) == b"\x80456"
+        assert self.arrived(head, [ends[0]], pair, False) == b"\x80456"
 
     @pytest.mark.parametrize("ahead", [0, 3, 6])
     @pytest.mark.parametrize(
@@ -663,19 +631,19 @@ class TestInOneCall:
         bare: bool,
         ahead: int,
         ends: tuple[int, int],
-        channels: Channels,
+        pair: Channels,
     ) -> None:
         solid = [i for i, part in enumerate(parts) if i and isinstance(part, bytes)]
         head = Head(pickled, PIPE, ahead, [len(part) for part in parts], solid)
         data = b"".join(parts)
         os.write(ends[1], data[ahead:])
-        arrived = self.arrived(head, [ends[0]], channels, bare, data[:ahead])
+        arrived = self.arrived(head, [ends[0]], pair, bare, data[:ahead])
         assert isinstance(arrived, tuple)
         assert arrived[1] == ()
         assert arrived[3] == parts
         assert [type(part) for part in arrived[3]] == [type(part) for part in parts]
-        channels[1].put_back(arrived)
-        received = channels[1].recv(0)
+        pair[1].put_back(arrived)
+        received = pair[1].recv(0)
         assert received.parts == parts
         assert received.pickled is pickled
 
@@ -692,35 +660,35 @@ class TestInOneCall:
         ],
     )
     def test_others_are_left_to_others(
-        self, head: Head, ends: tuple[int, int], channels: Channels
+        self, head: Head, ends: tuple[int, int], pair: Channels
     ) -> None:
         os.write(ends[1], b"1234")
-        arrived = self.arrived(head, [ends[0]], channels)
+        arrived = self.arrived(head, [ends[0]], pair)
         assert isinstance(arrived, tuple)
         assert not isinstance(arrived[3], list)
         assert os.read(ends[0], 10) == b"1234"
 
     @pytest.mark.parametrize("count", [0, 3])
     def test_so_are_other_descriptors(
-        self, count: int, ends: tuple[int, int], channels: Channels
+        self, count: int, ends: tuple[int, int], pair: Channels
     ) -> None:
         os.write(ends[1], b"1234")
         head = Head(False, PIPE, 0, [4])
-        assert isinstance(self.arrived(head, [ends[0]] * count, channels), tuple)
+        assert isinstance(self.arrived(head, [ends[0]] * count, pair), tuple)
 
     def test_so_is_what_would_block(
-        self, ends: tuple[int, int], channels: Channels
+        self, ends: tuple[int, int], pair: Channels
     ) -> None:
         os.write(ends[1], b"1234")
         os.set_blocking(ends[0], True)
         head = Head(False, PIPE, 0, [4])
-        assert isinstance(self.arrived(head, [ends[0]], channels), tuple)
+        assert isinstance(self.arrived(head, [ends[0]], pair), tuple)
 
 
 @pytest.mark.parametrize("ahead", [3, 10, 11])
-def test_bytes_may_go_ahead(ahead: int, channels: Channels) -> None:
+def test_bytes_may_go_ahead(ahead: int, pair: Channels) -> None:
     """Behind the head; not more than there are, and may be of several parts."""
-    a, b = channels
+    a, b = pair
     data = b"0123456789"
     reader, writer = os.pipe2(os.O_NONBLOCK)
     head = Head(False, PIPE, ahead, [2, 0, 8])
@@ -736,9 +704,9 @@ def test_bytes_may_go_ahead(ahead: int, channels: Channels) -> None:
 
 
 @pytest.mark.parametrize("left", [b"567890", b"5678", b""])
-def test_what_is_missing_is_read_from_the_file(left: bytes, channels: Channels) -> None:
+def test_what_is_missing_is_read_from_the_file(left: bytes, pair: Channels) -> None:
     """If that is all of it; its sender may have died before."""
-    a, b = channels
+    a, b = pair
     before = open_descriptors()
     reader, writer = os.pipe2(os.O_NONBLOCK)
     file = os.memfd_create("left")

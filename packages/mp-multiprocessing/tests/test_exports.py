@@ -50,6 +50,19 @@ LATER = (
 )
 
 
+def printed_by(code: str, *options: str) -> str:
+    """What a program prints that finds what this one does."""
+    program = f"import sys; sys.path[:] = {sys.path!r}\n{code}"
+    run = subprocess.run(
+        [sys.executable, *options, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    return run.stdout
+
+
 @pytest.mark.parametrize("name", ["", *MODULES])
 def test_all_lists_what_the_module_has(name: str) -> None:
     module = importlib.import_module(f"mp_multiprocessing.{name}".rstrip("."))
@@ -99,16 +112,10 @@ def test_nothing_is_imported_that_is_not_used() -> None:
         "pool = mp.pool\n"
         "print('MapResult' in vars(pool), pool.MapResult is pool.ApplyResult)\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
+    printed = printed_by(code, "-S")
     imported = "['mp_connection', 'mp_process']"
     both = "True True"
-    assert run.stdout.splitlines() == ["True", "set()", imported, both, both]
+    assert printed.splitlines() == ["True", "set()", imported, both, both]
 
 
 def test_what_takes_long_is_imported_when_it_is_used() -> None:
@@ -121,14 +128,8 @@ def test_what_takes_long_is_imported_when_it_is_used() -> None:
         "print('mp_sync' in sys.modules, 'ctypes' in sys.modules)\n"
         "print(mp.Value('i', 5).value, mp.get_context('fork').RawValue('i', 6).value)"
     )
-    run = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    assert run.stdout.splitlines() == ["[]", "True", "True False", "5 6"]
+    printed = printed_by(code, "-S")
+    assert printed.splitlines() == ["[]", "True", "True False", "5 6"]
 
 
 def test_a_context_of_ones_own_extends_what_layers_have() -> None:
@@ -144,14 +145,8 @@ def test_a_context_of_ones_own_extends_what_layers_have() -> None:
         "        return super().Value(code, value + 1)\n"
         "print(Context().Event().is_set(), Context().Value('i', 1).value)\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    assert run.stdout == "True 2\n"
+    printed = printed_by(code)
+    assert printed == "True 2\n"
 
 
 def test_modules_are_attributes_without_being_imported() -> None:
@@ -164,14 +159,8 @@ def test_modules_are_attributes_without_being_imported() -> None:
         "except AttributeError as error:\n"
         "    print(error)\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    assert run.stdout == (
+    printed = printed_by(code)
+    assert printed == (
         "module 'mp_multiprocessing' has no attribute 'no_such_module'\n"
     )
 
@@ -182,11 +171,5 @@ def test_the_standard_package_is_not_imported() -> None:
         "print([m for m in sys.modules"
         " if m.partition('.')[0] in ('multiprocessing', '_multiprocessing')])"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    assert run.stdout.strip() == "[]"
+    printed = printed_by(code)
+    assert printed.strip() == "[]"

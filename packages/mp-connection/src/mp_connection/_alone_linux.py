@@ -14,6 +14,7 @@ import sys
 
 assert sys.platform == "linux"
 
+import os
 import time
 from errno import EMFILE, EPIPE
 
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
 PIPE_FROM = 400_001
 #: Less room than this, and a pipe is slower than a pair.
 _LEAST_ROOM = 1 << 18
-_PAGE = 4096
-_MOST_AHEAD = 4 * _PAGE
+_PAGE = os.sysconf("SC_PAGESIZE")
+_MOST_AHEAD = 1 << 14
 _SLICE = int(SLICE_SECONDS * 1000)
 
 _revocable: bool | None = None
@@ -82,7 +83,7 @@ def pages_for(message: Message) -> Pages | None:
     try:
         note_private(pages)
         # What a user may have in all is bounded (pipe(7), pipe-user-pages-soft).
-        if pages.room() >= _LEAST_ROOM and (_revocable or _is_revocable(pages)):
+        if pages.room() >= _LEAST_ROOM and _is_revocable(pages):
             return pages
     except BaseException:  # of a signal handler
         forget_private(pages)

@@ -99,8 +99,13 @@ def from_layer(name: str) -> object:
         ModuleNotFoundError: it is not installed.
     """
     distribution = LAYERS[name]
-    with Needed(distribution, name):
-        value: object = getattr(__import__(distribution.replace("-", "_")), name)
+    return _find(distribution, name, distribution.replace("-", "_"), name)
+
+
+def _find(distribution: str, what: str, module: str, name: str) -> object:
+    """What a module of a layer has under a name; *what* needs it."""
+    with Needed(distribution, what):
+        value: object = getattr(__import__(module, fromlist=(name,)), name)
     return value
 
 
@@ -123,9 +128,7 @@ def later(
     def look_up(name: str) -> object:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        with Needed(distribution, module):
-            layer = __import__(source, fromlist=(name,))
-        value = here[name] = getattr(layer, others.get(name, name))
+        value = here[name] = _find(distribution, module, source, others.get(name, name))
         return value
 
     def list_names() -> list[str]:
